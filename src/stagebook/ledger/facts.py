@@ -1,0 +1,204 @@
+"""What can be written: each class is one fact, and a tuple of facts is one unit that is durable as a whole or not at all."""
+
+from dataclasses import dataclass
+
+from stagebook.model.status import StepStatus, Wish
+from stagebook.model.usage import Charge
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A step is begun (or begun again): upserts the step by (run, stage, item) as running and adds an attempt row."""
+
+    step: int
+    """Id from `new_id()`; for a step that exists already, its id."""
+    run: int
+    stage: str
+    item: str
+    fence: int
+    """The driver's claim; refused (StaleWriter) if the run was claimed anew since."""
+    attempt: int
+    """From 1."""
+    fingerprint: bytes | None
+    reads: bytes
+    """JSON object: parameter -> output id, null, a list of ids, or {"stage", "count"} for more than 1000."""
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """A step's attempt ended; fenced. With `final=False` the attempt failed and the step stays running (it is tried again)."""
+
+    step: int
+    run: int
+    fence: int
+    attempt: int
+    status: StepStatus
+    at: int
+    reason: str | None = None
+    error_type: str | None = None
+    warnings: tuple[str, ...] = ()
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StepSkipped:
+    """A step was decided without being begun (its function returned Skip, or what it reads was skipped or failed); upserts, fenced."""
+
+    step: int
+    run: int
+    stage: str
+    item: str
+    fence: int
+    reason: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMade:
+    """A stage wrote an output: a new version, unless the live one has the same content hash."""
+
+    id: int
+    """From `new_id()`."""
+    run: int
+    step: int
+    stage: str
+    item: str
+    data: bytes
+    """JSON of the validated model; stored uncompressed, NUL replaced by U+FFFD and flagged."""
+    content_hash: bytes
+    made_by: str
+    """`stage`, `reuse`, `hand` or an author's name."""
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRemoved:
+    """An output is no longer live: a version without data, so that history is kept."""
+
+    id: int
+    run: int
+    step: int
+    stage: str
+    item: str
+    made_by: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSent:
+    """A request is about to leave; durable before the wire."""
+
+    id: int
+    run: int
+    step: int | None
+    attempt: int
+    occurrence: int
+    try_number: int
+    """From 1; a retry of the same occurrence counts up."""
+    kind: str
+    provider: str | None
+    model: str | None
+    method: str
+    url: str
+    headers: bytes
+    """JSON object, secrets as references."""
+    request_hash: bytes
+    segments: tuple[bytes, ...]
+    """The body, cut: parts of 512 bytes or more become payloads of their own, smaller ones stay in the row."""
+    prepared_at: int
+    sent_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeReceived:
+    """The whole answer is here; durable before anyone reads it, with what it cost."""
+
+    id: int
+    http_status: int
+    headers: bytes
+    """JSON object of the answer's headers that matter."""
+    body: bytes
+    """Exact bytes as they came."""
+    charge: Charge | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeParsed:
+    """The answer was read: accepted, or complained about."""
+
+    id: int
+    complaint: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeLost:
+    """No whole answer came: possibly paid, unless the connection was refused (`sent=False`)."""
+
+    id: int
+    error: str
+    sent: bool
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSeen:
+    """A template's text, kept by the hash of its content (its version)."""
+
+    content_hash: bytes
+    name: str
+    text: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class WishSet:
+    """What the owner wants of the run."""
+
+    run: int
+    wish: Wish
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A mark by an outside driver, or by ours at a phase's first and last step."""
+
+    id: int
+    run: int
+    name: str
+    kind: str
+    """`stage_start` or `stage_complete`."""
+    error: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something worth telling that is not a step: driver started or ended, calls possibly paid, a warning on the run."""
+
+    run: int
+    kind: str
+    data: bytes
+    """JSON object."""
+    at: int
+
+
+Fact = (
+    StepStarted
+    | StepEnded
+    | StepSkipped
+    | OutputMade
+    | OutputRemoved
+    | ExchangeSent
+    | ExchangeReceived
+    | ExchangeParsed
+    | ExchangeLost
+    | PromptSeen
+    | WishSet
+    | Marked
+    | Noted
+)
+Unit = tuple[Fact, ...]

@@ -1,0 +1,62 @@
+"""What goes out through the door and what comes back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+DIGEST_SIZE: Final = 16
+"""Bytes of a content hash. 128 bits: a collision would take about 2**64 tries made on purpose."""
+
+
+def content_hash(data: bytes) -> bytes:
+    """Hash bytes for addressing: BLAKE2b (RFC 7693) with a digest of 16 bytes."""
+    return blake2b(data, digest_size=DIGEST_SIZE).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, complete but for its secrets."""
+
+    method: str
+    """HTTP method, upper case."""
+    url: str
+    """Address without credentials."""
+    segments: tuple[bytes, ...]
+    """The body's exact bytes, in order; cut where large parts begin and end, so that each is stored once."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers as recorded; a value `env:NAME` (or with a prefix: `Bearer env:NAME`) is resolved when it is sent and never stored."""
+    kind: str = "http"
+    """`model`, `http` or `tool`."""
+    provider: str | None = None
+    """Whose limits count: `openai`, `local`, or the host."""
+    model: str | None = None
+    """The model asked for, if one is."""
+
+    @property
+    def body(self) -> bytes:
+        """The body, whole."""
+        return b"".join(self.segments)
+
+    def digest(self) -> bytes:
+        """The request's identity for replay: a hash of method, address and body (not of headers, which hold secrets)."""
+        hasher = blake2b(f"{self.method} {self.url}\n".encode(), digest_size=DIGEST_SIZE)
+        for segment in self.segments:
+            hasher.update(segment)
+        return hasher.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer, as it came."""
+
+    status: int
+    """HTTP status."""
+    headers: Mapping[str, str]
+    """Headers, names in lower case."""
+    body: bytes
+    """Exact bytes."""
+    exchange: int | None = None
+    """The exchange's id in the ledger."""
+    replayed: bool = False
+    """Whether it was answered from the ledger instead of the world."""
