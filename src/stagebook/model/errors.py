@@ -149,7 +149,7 @@ class StageFailed(StagebookError):
 
 
 class MissingOutput(StagebookError):
-    """An output that a stage reads is not in the ledger; the text names the stage and the field, before any money is spent."""
+    """An output that a stage reads is not in the ledger; the text names stage and field, before any money is spent."""
 
 
 class RunFailed(StagebookError):
@@ -168,5 +168,5 @@ class RunPaused(RunInterrupted):
     exit_code = 3
 
 
-class Complaint(Exception):  # noqa: N818  it is not an error: it is what a check says to the model
+class Complaint(Exception):
     """Raised by a check: the text goes back to the model with its answer, as the reason to try again."""

@@ -25,7 +25,7 @@ class Request:
     segments: tuple[bytes, ...]
     """The body's exact bytes, in order; cut where large parts begin and end, so that each is stored once."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers as recorded; a value `env:NAME` (or with a prefix: `Bearer env:NAME`) is resolved when it is sent and never stored."""
+    """Headers as recorded; `env:NAME` in a value (`Bearer env:NAME`) is resolved when it is sent, and never stored."""
     kind: str = "http"
     """`model`, `http` or `tool`."""
     provider: str | None = None
@@ -39,7 +39,7 @@ class Request:
         return b"".join(self.segments)
 
     def digest(self) -> bytes:
-        """The request's identity for replay: a hash of method, address and body (not of headers, which hold secrets)."""
+        """The request's identity for replay: a hash of method, address and body (not of headers: they hold secrets)."""
         hasher = blake2b(f"{self.method} {self.url}\n".encode(), digest_size=DIGEST_SIZE)
         for segment in self.segments:
             hasher.update(segment)

@@ -13,7 +13,7 @@ class Message:
     role: Role
     """Who speaks."""
     pieces: tuple[str, ...]
-    """The text, in the pieces that rendering gave it (literal, value, literal, ...): large ones are stored once for all requests."""
+    """The text, in the pieces that rendering gave it (literal, value, ...): large ones are stored once for all."""
 
     @property
     def text(self) -> str:

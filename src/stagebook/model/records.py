@@ -17,7 +17,7 @@ class NewRun:
     definition: bytes
     """The declaration as canonical JSON: stages, reads, schemas; stored once by its hash."""
     source: str
-    """Where the pipeline was found, so that resume finds it again: `file.py:name`, `package.module:name` or an entry point's name."""
+    """Where the pipeline was found, for resume: `file.py:name`, `package.module:name` or an entry point's name."""
     input: bytes
     """The input, canonical JSON."""
     settings: bytes
@@ -70,7 +70,7 @@ class Step:
     attempts: int
     """How many attempts were begun."""
     failed_attempt: int
-    """Number of the last attempt that ended as failed, 0 if none did: answers recorded up to it do not use up tries again."""
+    """Number of the last attempt that ended as failed, or 0: answers recorded up to it use up no tries again."""
     fingerprint: bytes | None
     reason: str | None
     """Why it was skipped or failed, one line."""
@@ -89,6 +89,8 @@ class OutputRef:
     stage: str
     item: str
     """WHOLE for a stage's one output; for a stage of items, and for a mapped stage, the item's key."""
+    step: int
+    """Id of the step that wrote its first version; for a yielded item, the step of the streaming stage."""
     version: int
     content_hash: bytes
     size: int

@@ -1,0 +1,223 @@
+"""The one place where this process meets the world: prepared -> sent -> received."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from stagebook.door.journal import Journal
+from stagebook.door.retry import RETRIED_STATUSES, RetryPolicy, asked_wait
+from stagebook.door.secrets import REDACTED, REFERENCE, redact, resolve
+from stagebook.door.transport import Transport, TransportError
+from stagebook.ledger.facts import ExchangeLost, ExchangeParsed, ExchangeReceived, ExchangeSent
+from stagebook.ledger.store import Ledger
+from stagebook.model.errors import (
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RateLimited,
+    RequestRefused,
+)
+from stagebook.model.exchange import Request, Response
+from stagebook.model.usage import Charge
+
+Meter = Callable[[Response], Charge | None]
+"""Reads usage and cost out of an answer, so that both are durable with it."""
+
+Explain = Callable[[Response], ProviderError | None]
+"""Makes a sharper error out of a provider's error body; None leaves it to the door."""
+
+
+def now() -> int:
+    """Microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An answer, and whether it used up a try."""
+
+    response: Response
+    """As it came, or as the ledger kept it."""
+    free: bool = False
+    """It was replayed from an attempt that had failed: it counts for no try."""
+
+
+class OutwardDoor:
+    """Writes what it is about to send, sends it, and writes what came back before anyone reads it.
+
+    Args:
+        ledger: Where it is written.
+        transports: By provider; `""` is used where none is named.
+        retry: When to try again.
+        environment: Where references to secrets are looked up.
+        rng: Where jitter comes from.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        transports: Mapping[str, Transport],
+        *,
+        retry: RetryPolicy | None = None,
+        environment: Mapping[str, str],
+        rng: random.Random | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._transports = transports
+        self._retry = retry or RetryPolicy()
+        self._environment = environment
+        self._rng = rng or random.Random()  # noqa: S311  jitter is no secret
+
+    async def send(
+        self, request: Request, journal: Journal, *, meter: Meter | None = None, explain: Explain | None = None
+    ) -> Sent:
+        """Send a request, or answer it from the ledger if this step was answered before.
+
+        Args:
+            request: What to send, secrets as references.
+            journal: The step that sends it.
+            meter: Reads what the answer cost.
+            explain: Makes a sharper error of an error body.
+
+        Returns:
+            The first answer whose status is 2xx.
+
+        Raises:
+            ProviderError: No such answer after every try that the policy allows.
+            MissingKey: A secret is not set; nothing was written or sent.
+        """
+        digest = request.digest()
+        occurrence = journal.occurrence(digest)
+        recorded = journal.answer(digest, occurrence)
+        if recorded is not None and recorded.response_hash is not None:
+            body = await self._ledger.payload(recorded.response_hash)
+            headers = orjson.loads(recorded.response_headers or b"{}")
+            response = Response(recorded.http_status or 200, headers, body, recorded.id, replayed=True)
+            return Sent(response, free=journal.is_free(recorded))
+        prepared = now()
+        secrets, wire, headers = self._reveal(request)
+        failures = 0
+        while True:
+            sending = _Sending(request, wire, headers, secrets, digest, occurrence, failures + 1, prepared)
+            outcome = await self._once(sending, journal, meter)
+            if isinstance(outcome, Response) and 200 <= outcome.status < 300:  # noqa: PLR2004  success, RFC 9110
+                return Sent(outcome)
+            failures += 1
+            if isinstance(outcome, Response):
+                error = (explain and explain(outcome)) or _refusal(request, outcome)
+                retried = outcome.status in RETRIED_STATUSES and not isinstance(error, RequestRefused)
+            else:
+                error, retried = outcome, True
+            wait = self._retry.delay(failures, error.retry_after, self._rng) if retried else None
+            if wait is None:
+                if failures > 1:
+                    error.args = (f"{error} (after {failures} tries)",)
+                raise error
+            await asyncio.sleep(wait)
+            prepared = now()
+
+    async def parsed(self, response: Response, complaint: str | None = None) -> None:
+        """Write down that an answer was read; rides along with the next commit."""
+        if response.exchange is not None and not response.replayed:
+            self._ledger.follow(ExchangeParsed(response.exchange, complaint, now()))
+
+    async def close(self) -> None:
+        """Close every transport."""
+        for transport in self._transports.values():
+            await transport.close()
+
+    def _reveal(self, request: Request) -> tuple[tuple[str, ...], Request, dict[str, str]]:
+        """Resolve references in headers and address; tell which values are secret."""
+        places = {**request.headers, "": request.url}
+        revealed = resolve(places, self._environment)
+        names = {name for text in places.values() for name in REFERENCE.findall(text)}
+        secrets = tuple(self._environment.get(name, "").strip() for name in names)
+        url = revealed.pop("")
+        wire = request
+        if url != request.url:
+            wire = Request(
+                request.method, url, request.segments, request.headers, request.kind, request.provider, request.model
+            )
+        return secrets, wire, revealed
+
+    async def _once(self, sending: "_Sending", journal: Journal, meter: Meter | None) -> Response | ProviderError:
+        """One try: two waits and the wire between them."""
+        request, ledger = sending.request, self._ledger
+        exchange = ledger.new_id()
+        transport = self._transports.get(request.provider or "") or self._transports[""]
+        sent = ExchangeSent(
+            id=exchange,
+            run=journal.run,
+            step=journal.step,
+            attempt=journal.attempt,
+            occurrence=sending.occurrence,
+            try_number=sending.try_number,
+            kind=request.kind,
+            provider=request.provider,
+            model=request.model,
+            method=request.method,
+            url=request.url,
+            headers=orjson.dumps(dict(request.headers)),
+            request_hash=sending.digest,
+            segments=request.segments,
+            prepared_at=sending.prepared_at,
+            sent_at=now(),
+        )
+        try:
+            await ledger.write(sent)
+        except asyncio.CancelledError:
+            ledger.follow(ExchangeLost(exchange, "stopped before it was sent", False, now()))
+            raise
+        try:
+            answer = await transport.send(sending.wire, sending.headers)
+        except TransportError as error:
+            message = redact(str(error), sending.secrets)
+            ledger.follow(ExchangeLost(exchange, message, error.sent, now()))
+            if error.kind == "timeout":
+                return ProviderTimeout(message)
+            return ProviderUnavailable(message)
+        except BaseException as error:
+            ledger.follow(ExchangeLost(exchange, f"stopped by {type(error).__name__}", True, now()))
+            raise
+        body = answer.body
+        for secret in sending.secrets:
+            if secret.encode() in body:  # an error page that echoes our header must not bring the key into the ledger
+                body = body.replace(secret.encode(), REDACTED.encode())
+        kept = {name: redact(value, sending.secrets) for name, value in answer.headers.items()}
+        response = Response(answer.status, kept, body, exchange)
+        charge = meter(response) if meter is not None else None
+        await ledger.write(ExchangeReceived(exchange, answer.status, orjson.dumps(kept), body, charge, now()))
+        if charge is not None and journal.on_charge is not None:
+            journal.on_charge(charge)
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """What one try needs to know."""
+
+    request: Request
+    wire: Request
+    headers: dict[str, str]
+    secrets: tuple[str, ...]
+    digest: bytes
+    occurrence: int
+    try_number: int
+    prepared_at: int
+
+
+def _refusal(request: Request, response: Response) -> ProviderError:
+    """Make the error of an answer that is not 2xx; quotes at most 300 characters of its body."""
+    where = f"{request.provider or 'the server'} ({request.url})"
+    said = " ".join(response.body[:2000].decode("utf-8", "replace").split())[:300]
+    asked = asked_wait(response.headers, time.time())
+    text = f"{where} answered {response.status}: {said}"
+    if response.status == 429:  # noqa: PLR2004  Too Many Requests, RFC 6585
+        return RateLimited(text, status=429, retry_after=asked)
+    if response.status in RETRIED_STATUSES:
+        return ProviderUnavailable(text, status=response.status, retry_after=asked)
+    return RequestRefused(text, status=response.status)

@@ -1,0 +1,64 @@
+"""One step's record of what it sent: numbers its requests, and answers from the ledger what was answered before."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from stagebook.model.records import RecordedExchange
+from stagebook.model.status import ExchangeState
+from stagebook.model.usage import Charge
+
+ANSWERED = frozenset({ExchangeState.RECEIVED, ExchangeState.PARSED})
+
+
+class Journal:
+    """What one attempt of one step has sent and will send.
+
+    A request is known by its digest and its occurrence (the how-manieth time that this very request is sent within the
+    step), so that three samples of one prompt stay three. A step that does the same things in the same order therefore
+    meets its own answers again after a crash.
+
+    Args:
+        run: Id of the run; None for exchanges that no step makes.
+        step: Id of the step.
+        attempt: Number of this attempt, from 1.
+        recorded: What earlier attempts sent, oldest first.
+        failed_attempt: Last attempt that ended as failed: answers up to it are replayed without using up tries.
+        on_charge: Told of every answer that is paid for.
+    """
+
+    __slots__ = ("_answers", "_counts", "_free", "attempt", "on_charge", "run", "step")
+
+    def __init__(
+        self,
+        run: int,
+        step: int | None,
+        attempt: int = 1,
+        recorded: Iterable[RecordedExchange] = (),
+        failed_attempt: int = 0,
+        on_charge: Callable[[Charge], None] | None = None,
+    ) -> None:
+        self.on_charge = on_charge
+        self.run = run
+        self.step = step
+        self.attempt = attempt
+        self._counts: Counter[bytes] = Counter()
+        self._answers: dict[tuple[bytes, int], RecordedExchange] = {}
+        self._free = failed_attempt
+        for exchange in recorded:
+            status = exchange.http_status or 0
+            if exchange.state in ANSWERED and 200 <= status < 300:  # noqa: PLR2004  success, RFC 9110
+                self._answers[exchange.request_hash, exchange.occurrence] = exchange
+
+    def occurrence(self, digest: bytes) -> int:
+        """Number this sending of a request."""
+        number = self._counts[digest]
+        self._counts[digest] = number + 1
+        return number
+
+    def answer(self, digest: bytes, occurrence: int) -> RecordedExchange | None:
+        """Find the answer that an earlier attempt already paid for."""
+        return self._answers.get((digest, occurrence))
+
+    def is_free(self, exchange: RecordedExchange) -> bool:
+        """Whether a replayed answer belongs to an attempt that had failed: it uses up no try of this one."""
+        return exchange.attempt <= self._free

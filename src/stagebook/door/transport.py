@@ -1,0 +1,139 @@
+"""How bytes leave this process. A transport knows nothing of ledgers, retries or prompts."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import aiohttp
+
+from stagebook.door.guard import PrivateAddress, PublicResolver, refuse_private
+from stagebook.model.exchange import Request, Response
+
+KEPT_HEADERS = frozenset(
+    {
+        "content-type",
+        "date",
+        "location",
+        "retry-after",
+        "retry-after-ms",
+        "request-id",
+        "x-request-id",
+        "openai-processing-ms",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-remaining-tokens",
+    }
+)
+"""Headers of an answer that are kept: none of them can hold a credential (a cookie can)."""
+
+
+class TransportError(Exception):
+    """No whole answer came. Not part of the public tree: the door turns it into a ProviderError."""
+
+    def __init__(self, kind: Literal["refused", "timeout", "cut"], message: str) -> None:
+        """Keep why.
+
+        Args:
+            kind: `refused`: the request never left; `timeout`: no answer in time; `cut`: the connection broke.
+            message: One line, without credentials.
+        """
+        super().__init__(message)
+        self.kind = kind
+
+    @property
+    def sent(self) -> bool:
+        """Whether the other side may have seen (and charged) the request."""
+        return self.kind != "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that one try may take."""
+
+    total: float = 600.0
+    """From the connection's first byte to the answer's last. Long answers of reasoning models take minutes."""
+    connect: float = 10.0
+    """Until connected."""
+
+
+class Transport(Protocol):
+    """Sends one request and gives back the whole answer."""
+
+    async def send(self, request: Request, headers: Mapping[str, str]) -> Response:
+        """Send.
+
+        Args:
+            request: What to send; its own headers are the recorded ones.
+            headers: The same with their secrets resolved.
+
+        Raises:
+            TransportError: No whole answer came.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; idempotent."""
+        ...
+
+
+class HttpTransport:
+    """HTTP by aiohttp: one pooled session, made at first use, closed with the door.
+
+    Args:
+        timeouts: Limits of one try.
+        public_only: Refuse addresses that are not public (for scraped links). Off for model providers, whose address
+            the user set, a server on this machine among them.
+    """
+
+    def __init__(self, timeouts: Timeouts | None = None, *, public_only: bool = False) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._public_only = public_only
+        self._session: aiohttp.ClientSession | None = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=0, resolver=PublicResolver() if self._public_only else None, keepalive_timeout=60
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=self._timeouts.total, connect=self._timeouts.connect),
+                auto_decompress=True,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    async def send(self, request: Request, headers: Mapping[str, str]) -> Response:
+        """Send over HTTP; redirects are not followed for anything but GET."""
+        session = self._open()
+        if self._public_only:
+            refuse_private(request.url)
+        try:
+            async with session.request(
+                request.method,
+                request.url,
+                data=request.body or None,
+                headers=headers,
+                allow_redirects=request.method == "GET",
+                max_redirects=5,
+            ) as answer:
+                body = await answer.read()
+                kept = {k.lower(): v for k, v in answer.headers.items() if k.lower() in KEPT_HEADERS}
+                return Response(answer.status, kept, body)
+        except PrivateAddress as error:
+            raise TransportError("refused", str(error)) from error
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+            raise TransportError("refused", f"cannot reach {request.url}: {error}") from error
+        except TimeoutError as error:
+            message = f"{request.url} gave no answer within {self._timeouts.total:g} s"
+            raise TransportError("timeout", message) from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            message = f"the connection to {request.url} broke: {type(error).__name__}: {error}"
+            raise TransportError("cut", message) from error
+
+    async def close(self) -> None:
+        """Close the pool; aiohttp needs one turn of the loop to let TLS connections go."""
+        if self._session is not None:
+            await self._session.close()
+            await asyncio.sleep(0)
+            self._session = None

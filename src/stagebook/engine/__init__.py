@@ -1,0 +1,1 @@
+"""Decides what can run (pure), gives functions what they read, runs them, and writes down what they made."""

@@ -1,0 +1,154 @@
+"""Gives a stage's function what its parameters read."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from stagebook.definition.graph import Read, ReadKind, StageSpec
+from stagebook.engine.outputs import Outputs
+from stagebook.engine.plan import Rules, StepKey
+from stagebook.model.errors import MissingOutput
+from stagebook.model.exchange import DIGEST_SIZE
+from stagebook.model.status import StepStatus
+
+MOST_IDS = 1000
+"""Outputs that a step's record of its reads names one by one; of more it keeps the stage and the count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What one step reads."""
+
+    values: dict[str, Any]
+    """By parameter; the door and the model are put in by the driver."""
+    reads: bytes
+    """JSON object for the ledger: which output each parameter got."""
+    digest: bytes
+    """Hash of all that was read, for the step's fingerprint."""
+
+
+class RowsOf:
+    """Implements `stagebook.Rows`: a gather that is read as it is asked for.
+
+    Args:
+        outputs: Where the rows are.
+        keys: Which ones, in order.
+        model: What each is read as.
+    """
+
+    def __init__(self, outputs: Outputs, keys: Sequence[StepKey], model: type[BaseModel]) -> None:
+        self._outputs = outputs
+        self._keys = keys
+        self._model = model
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._outputs.rows(self._keys, self._model)
+
+
+class Binder:
+    """Binds steps of one run.
+
+    Args:
+        rules: The pipeline and what has happened.
+        outputs: What was made.
+        run_input: The run's input, validated.
+        input_hash: Of its JSON.
+    """
+
+    def __init__(self, rules: Rules, outputs: Outputs, run_input: BaseModel, input_hash: bytes) -> None:
+        self._rules = rules
+        self._outputs = outputs
+        self._input = run_input
+        self._input_hash = input_hash
+
+    async def bind(self, spec: StageSpec, item: str) -> Bound:
+        """Read everything that a step's parameters name.
+
+        Raises:
+            MissingOutput: Something that it must have is not there.
+        """
+        values: dict[str, Any] = {}
+        record: dict[str, Any] = {}
+        digest = blake2b(spec.name.encode(), digest_size=DIGEST_SIZE)
+        for read in spec.reads:
+            if read.kind in {ReadKind.DOOR, ReadKind.LLM}:
+                continue
+            digest.update(b"\0" + read.parameter.encode() + b"\0")
+            if read.kind is ReadKind.INPUT:
+                values[read.parameter] = self._input.model_copy(deep=True)
+                digest.update(self._input_hash)
+                continue
+            keys = self._keys(spec, read, item)
+            found = [(key, live) for key in keys if (live := self._outputs.live(key)) is not None]
+            for key, live in found:
+                digest.update(key.item.encode() + b"\0" + live.content_hash)
+            values[read.parameter] = await self._value(spec, read, [key for key, _ in found], item)
+            record[read.parameter] = _recorded(read, [live.id for _, live in found])
+        return Bound(values, orjson.dumps(record), digest.digest())
+
+    def _keys(self, spec: StageSpec, read: Read, item: str) -> list[StepKey]:
+        """Name the outputs that a parameter may get, in order."""
+        rules = self._rules
+        if read.kind is ReadKind.ITEM:
+            streaming = rules.specs[read.stages[0]]
+            return [StepKey(streaming.name, rules.above(spec, item, streaming.item_axis))]
+        if read.kind is ReadKind.OUTPUT:
+            maker = rules.specs[read.stages[0]]
+            return [StepKey(maker.name, rules.above(spec, item, maker.axis))]
+        if read.kind is ReadKind.PICK:
+            return [StepKey(name, read.item or "") for name in read.stages]
+        keys = [StepKey(name, key) for name in read.stages for key in self._made(name)]
+        if read.kind is ReadKind.CHILDREN:
+            depth = spec.axis
+            keys = [key for key in keys if self._owner(key, depth) == item]
+        return keys
+
+    def _made(self, stage: str) -> Iterable[str]:
+        """List the items that a stage's outputs stand at, in the order of their axis."""
+        spec = self._rules.specs[stage]
+        if spec.streams:
+            return self._rules.state.yielded[stage]
+        return self._rules.items(spec)
+
+    def _owner(self, key: StepKey, axis: tuple[str, ...]) -> str:
+        """Find the item of an outer axis that an output stands below."""
+        spec = self._rules.specs[key.stage]
+        item = self._rules.state.yielded[key.stage][key.item] if spec.streams else key.item
+        return self._rules.above(spec, item, axis)
+
+    async def _value(self, spec: StageSpec, read: Read, keys: list[StepKey], item: str) -> Any:
+        outputs, model = self._outputs, read.type
+        if read.kind is ReadKind.ROWS:
+            return RowsOf(outputs, keys, model)
+        if read.kind in {ReadKind.LIST, ReadKind.CHILDREN}:
+            return [row async for row in outputs.rows(keys, model)]
+        if read.kind is ReadKind.BY_STAGE:
+            return {key.stage: await outputs.read(key, model) for key in keys}
+        if read.kind is ReadKind.BY_ITEM:
+            return {key.item: await outputs.read(key, model) for key in keys}
+        if keys:
+            return await outputs.read(keys[0], model)
+        if read.optional:
+            return None
+        wanted = self._keys(spec, read, item)[0]
+        what = (
+            f"item {read.item!r} of {wanted.stage}" if read.kind is ReadKind.PICK else f"the output of {wanted.stage}"
+        )
+        status = self._rules.state.ended[wanted.stage].get(wanted.item)
+        why = f" ({status})" if status in {StepStatus.SKIPPED, StepStatus.FAILED} else ""
+        raise MissingOutput(f"{spec.name} needs {what} for its parameter {read.parameter!r}, and there is none{why}")
+
+
+def _recorded(read: Read, ids: list[int]) -> Any:
+    if read.kind in {ReadKind.ITEM, ReadKind.OUTPUT, ReadKind.PICK}:
+        return ids[0] if ids else None
+    if len(ids) > MOST_IDS:
+        return {"stages": list(read.stages), "count": len(ids)}
+    return ids

@@ -1,0 +1,39 @@
+"""What decides whether a step would do the same again."""
+
+from hashlib import blake2b
+
+from stagebook.definition.graph import PromptSpec, StageSpec
+from stagebook.model.exchange import DIGEST_SIZE, Request
+
+
+def of_computing(spec: StageSpec, read: bytes) -> bytes:
+    """Fingerprint a computing step: what it read, and its function's syntax tree (or its `version=`).
+
+    Args:
+        spec: The stage.
+        read: Hash of everything that was read.
+    """
+    return _hash(b"compute", spec.code_hash, read)
+
+
+def of_prompt(spec: StageSpec, prompt: PromptSpec, request: Request) -> bytes:
+    """Fingerprint a prompt's step: the rendered request (model, parameters and schema are in it) and its checks.
+
+    The address is left out, so that a server moved elsewhere changes nothing.
+
+    Args:
+        spec: The stage.
+        prompt: Its prompt.
+        request: As it would be sent.
+    """
+    checks = [check.code_hash for check in spec.checks]
+    model = f"{request.provider}:{request.model}".encode()
+    return _hash(b"prompt", model, (prompt.text_field or "").encode(), *checks, request.body)
+
+
+def _hash(*parts: bytes) -> bytes:
+    hasher = blake2b(digest_size=DIGEST_SIZE)
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "big"))
+        hasher.update(part)
+    return hasher.digest()

@@ -1,0 +1,247 @@
+"""Begins runs and carries them on: everything around a drive."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from stagebook.definition.graph import Graph
+from stagebook.door.door import OutwardDoor, now
+from stagebook.door.secrets import refuse_literals
+from stagebook.door.transport import HttpTransport, Timeouts, Transport
+from stagebook.engine.bind import Binder
+from stagebook.engine.drive import Driver, Ended, Stop
+from stagebook.engine.outputs import Outputs
+from stagebook.engine.plan import Frontier, State, scope
+from stagebook.engine.progress import Progress
+from stagebook.engine.restore import restore
+from stagebook.engine.settings import Settings
+from stagebook.engine.steps import Crew
+from stagebook.ledger.facts import Fact, Noted, PromptSeen
+from stagebook.ledger.store import Ledger
+from stagebook.llm.client import ModelClient
+from stagebook.llm.local_transport import LocalTransport
+from stagebook.llm.reading import kept, read_kept
+from stagebook.model.errors import Complaint, InputError, MissingOutput
+from stagebook.model.exchange import content_hash
+from stagebook.model.records import NewRun, Run
+from stagebook.model.status import StepStatus, Wish
+
+WISH_EVERY = 1.0
+"""Seconds between looks at what the owner wants of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where runs happen: the ledger and what surrounds it."""
+
+    ledger: Ledger
+    """Where everything is written."""
+    environment: Mapping[str, str]
+    """For keys and addresses; usually `os.environ`."""
+    public_only: bool = True
+    """Whether stages may fetch only public addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a new run is begun with."""
+
+    graph: Graph
+    source: str
+    """Where the pipeline was found, so that resume finds it again."""
+    input: BaseModel
+    settings: Settings
+    tags: tuple[str, ...] = ()
+    via: str = "api"
+    """`cli`, `api` or `http`."""
+
+
+def check(start: Start, site: Site) -> bytes:
+    """See that a run can begin, before anything is written or paid.
+
+    Returns:
+        The input as it will be kept.
+
+    Raises:
+        UsageError: A name, a setting or the input cannot be used.
+        MissingKey: A model that will be asked needs a key that is not set.
+    """
+    start.settings.check(start.graph)
+    try:
+        data = kept(start.input)
+    except Complaint as complaint:
+        raise InputError(f"the input of {start.graph.name} cannot be kept: {complaint}") from complaint
+    refuse_literals(data.decode(), f"the input of {start.graph.name}")
+    check_models(start.graph, start.settings, site)
+    return data
+
+
+def check_models(graph: Graph, settings: Settings, site: Site) -> None:
+    """See that every model that a run asks can be asked.
+
+    Raises:
+        NotFound: There is no such provider.
+        MissingKey: A key is not set.
+    """
+    client = ModelClient(OutwardDoor(site.ledger, {}, environment=site.environment), site.environment)
+    for name in scope(graph, settings.until):
+        model = settings.model_of(graph.stages[name])
+        if model is not None and graph.stages[name].prompt is not None:
+            client.check(model)
+
+
+async def begin(start: Start, site: Site) -> Run:
+    """Write a new run; nothing is run yet.
+
+    Raises:
+        UsageError: As `check`.
+    """
+    data = check(start, site)
+    return await site.ledger.create_run(
+        NewRun(
+            pipeline=start.graph.name,
+            definition=start.graph.definition,
+            source=start.source,
+            input=data,
+            settings=start.settings.dump(),
+            tags=start.tags,
+            created_via=start.via,
+        )
+    )
+
+
+async def carry_on(
+    run: Run,
+    graph: Graph,
+    site: Site,
+    *,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> Ended:
+    """Drive a run until it is finished, fails, or is told to stop; begun or resumed alike.
+
+    Args:
+        run: The run.
+        graph: Its pipeline.
+        site: Where it happens.
+        settings: Instead of those that it was begun with.
+        progress: Moved as it goes.
+        stop: Tells it to end early.
+
+    Raises:
+        RunIsDriven: Another living process drives it.
+        MissingKey: A model that will be asked needs a key that is not set.
+        MissingOutput: What was kept cannot be read by the pipeline as it is now.
+    """
+    chosen = settings or Settings.load(run.settings)
+    chosen.check(graph)
+    check_models(graph, chosen, site)
+    progress, stop = progress or Progress(), stop or Stop()
+    claim = await site.ledger.claim(run.run_id)
+    try:
+        lost = await site.ledger.lose_unanswered(run.id, claim.fence, now())
+        if lost:
+            told = (
+                f"{lost} {'call was' if lost == 1 else 'calls were'} in flight when the run was cut off: possibly paid"
+            )
+            site.ledger.follow(Noted(run.id, "possibly_paid", orjson.dumps({"count": lost}), now()))
+            progress.warnings.append(told)
+        async with _drive(run, graph, site, chosen, claim.fence, progress, stop) as driver:
+            watch = asyncio.create_task(_heed(site.ledger, run.run_id, stop))
+            try:
+                return await driver.drive()
+            finally:
+                watch.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watch
+    finally:
+        await claim.release()
+
+
+@contextlib.asynccontextmanager
+async def _drive(
+    run: Run, graph: Graph, site: Site, settings: Settings, fence: int, progress: Progress, stop: Stop
+) -> AsyncIterator[Driver]:
+    """Set up everything that steps work with, and take it down again."""
+    stages = scope(graph, settings.until)
+    ledger = site.ledger
+    frontier = Frontier(graph, stages, State())
+    steps, outputs = await ledger.steps(run.id), await ledger.outputs(run.id)
+    restored = restore(frontier.rules, steps, outputs)
+    progress.run_id, progress.pipeline = run.run_id, run.pipeline
+    progress.lay_out(graph, stages)
+    for stage, ended in restored.state.ended.items():
+        counter = progress.stages[stage]
+        counter.expected = frontier.rules.expected(graph.stages[stage])
+        counter.completed = sum(status is StepStatus.COMPLETED for status in ended.values())
+        counter.skipped = len(ended) - counter.completed
+    shelf = Outputs(ledger, outputs)
+    run_input = _input(run, graph)
+    transports: dict[str, Transport] = {
+        "": HttpTransport(Timeouts(total=settings.request_timeout)),
+        "http": HttpTransport(Timeouts(total=settings.request_timeout), public_only=site.public_only),
+        "local": LocalTransport(_streaming(progress)),
+    }
+    door = OutwardDoor(ledger, transports, retry=settings.retry, environment=site.environment)
+    pool = ThreadPoolExecutor(max_workers=settings.concurrency + 4, thread_name_prefix="stagebook-stage")
+    crew = Crew(
+        ledger=ledger,
+        run=run.id,
+        fence=fence,
+        binder=Binder(frontier.rules, shelf, run_input, content_hash(run.input)),
+        outputs=shelf,
+        door=door,
+        client=ModelClient(door, site.environment),
+        settings=settings,
+        progress=progress,
+        pool=pool,
+    )
+    driver = Driver(graph, frontier, crew, restored.prior, stop)
+    for stage, parent, key in restored.items:
+        driver.runner.items.recall(stage, parent, key)
+    seen: list[Fact] = [
+        PromptSeen(spec.prompt.template.content_hash, spec.prompt.template.name, spec.prompt.template.text, now())
+        for spec in graph.stages.values()
+        if spec.prompt is not None and spec.name in stages
+    ]
+    if seen:
+        ledger.follow(*seen)
+    try:
+        yield driver
+    finally:
+        await door.close()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _streaming(progress: Progress) -> Callable[[int], None]:
+    def on_tokens(count: int) -> None:
+        progress.streaming_tokens = count
+
+    return on_tokens
+
+
+def _input(run: Run, graph: Graph) -> BaseModel:
+    try:
+        return read_kept(graph.input, run.input)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or "the whole"
+        raise MissingOutput(
+            f"the input of {run.run_id} cannot be read as {graph.input.__name__} any more:"
+            f" field {field}: {first['msg']}"
+        ) from error
+
+
+async def _heed(ledger: Ledger, run_id: str, stop: Stop) -> None:
+    """Look now and then whether the owner wants the run to pause or to be cancelled."""
+    while not stop.wished:
+        await asyncio.sleep(WISH_EVERY)
+        wish = (await ledger.run(run_id)).wish
+        if wish is not Wish.RUN:
+            stop.finish({Wish.PAUSE: "paused", Wish.CANCEL: "cancelled"}[wish])

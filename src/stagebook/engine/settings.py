@@ -1,0 +1,67 @@
+"""What is chosen for one run; kept with the run, so that resume goes on as it began."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+
+import orjson
+
+from stagebook.definition.graph import Graph, StageSpec
+from stagebook.door.retry import RetryPolicy
+from stagebook.llm.providers import split_model
+from stagebook.model.errors import NotFound, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run goes."""
+
+    model: str | None = None
+    """Asked by every prompt instead of its own model."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Stage -> model; stronger than `model`."""
+    until: str | None = None
+    """Last stage: it and everything above it runs."""
+    concurrency: int = 16
+    """Most steps at once."""
+    lenient: bool = False
+    """Accept a prompt's last answer with a warning when its tries are used up."""
+    tries: int | None = None
+    """Answers asked for before a prompt fails, instead of the stage's own number."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    """When the door tries again."""
+    request_timeout: float = 600.0
+    """Seconds that one sending may take."""
+
+    def model_of(self, spec: StageSpec) -> str | None:
+        """Name the model that a stage asks."""
+        declared = spec.prompt.model if spec.prompt is not None else None
+        return self.models.get(spec.name) or self.model or declared
+
+    def check(self, graph: Graph) -> None:
+        """See that every name is one of the pipeline.
+
+        Raises:
+            NotFound: A stage or provider is unknown.
+            UsageError: A number is out of range.
+        """
+        for name in (*self.models, *([self.until] if self.until is not None else ())):
+            if name not in graph.stages:
+                raise NotFound(f"{graph.name} has no stage {name!r}; it has: {', '.join(graph.stages)}")
+        for model in (*self.models.values(), *([self.model] if self.model else ())):
+            split_model(model)
+        if self.concurrency < 1:
+            raise UsageError(f"the concurrency is {self.concurrency}; it must be at least 1")
+
+    def dump(self) -> bytes:
+        """Write as JSON; what is as by default is left out."""
+        default = asdict(Settings())
+        return orjson.dumps({key: value for key, value in asdict(self).items() if value != default[key]})
+
+    @classmethod
+    def load(cls, data: bytes) -> "Settings":
+        """Read what `dump` wrote; names that this version does not know are passed over."""
+        known = {one.name for one in fields(cls)}
+        found = {key: value for key, value in orjson.loads(data).items() if key in known}
+        if "retry" in found:
+            found["retry"] = RetryPolicy(**found["retry"])
+        return cls(**found)

@@ -1,0 +1,298 @@
+"""Runs one step: binds, computes or asks, and writes what came of it."""
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from stagebook.definition.graph import PromptSpec, ReadKind, StageSpec
+from stagebook.definition.markers import Skip
+from stagebook.door.door import OutwardDoor, now
+from stagebook.door.journal import Journal
+from stagebook.door.stage import StageDoor
+from stagebook.engine.bind import Binder, Bound
+from stagebook.engine.fingerprint import of_computing, of_prompt
+from stagebook.engine.items import ItemKeeper
+from stagebook.engine.outputs import Live, Outputs, name
+from stagebook.engine.plan import StepKey
+from stagebook.engine.progress import Progress
+from stagebook.engine.settings import Settings
+from stagebook.ledger.facts import OutputMade, StepEnded, StepStarted
+from stagebook.ledger.store import Ledger
+from stagebook.llm.client import ModelClient
+from stagebook.llm.reading import kept, read_json, read_text, relaxed_value
+from stagebook.llm.stage import StageLlm
+from stagebook.model.errors import Complaint, StagebookError, StageFailed, WriteRefused
+from stagebook.model.exchange import content_hash
+from stagebook.model.prompt import Prompt
+from stagebook.model.records import Step
+from stagebook.model.status import StepStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """What every step of a drive works with."""
+
+    ledger: Ledger
+    run: int
+    fence: int
+    binder: Binder
+    outputs: Outputs
+    door: OutwardDoor
+    client: ModelClient
+    settings: Settings
+    progress: Progress
+    pool: Executor
+
+
+class StepRunner:
+    """Runs the steps of one drive.
+
+    Args:
+        crew: What it works with.
+        prior: Steps that an earlier drive began, by key.
+        on_items: Told of items that a streaming stage yielded, once they are durable.
+        on_withdrawn: Told of an item that is no longer yielded.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        prior: dict[StepKey, Step],
+        on_items: Callable[[str, str, list[str]], None],
+        on_withdrawn: Callable[[str, str], None],
+    ) -> None:
+        self._crew = crew
+        self._prior = prior
+        self.items = ItemKeeper(crew.ledger, crew.outputs, crew.run, on_items, on_withdrawn)
+
+    async def run(self, spec: StageSpec, item: str) -> StepStatus:
+        """Run a step to its end, with as many attempts as its policy allows; a failure is written, not raised.
+
+        Raises:
+            WriteRefused: The ledger would not take what it made (the run was taken over, the disk is full).
+        """
+        key = StepKey(spec.name, item)
+        prior = self._prior.get(key)
+        step = self.step_id(key)
+        first = prior.attempts + 1 if prior is not None else 1
+        failed = prior.failed_attempt if prior is not None else 0
+        for attempt in range(first, first + spec.policy.attempts):
+            journal = await self._journal(spec, step, attempt, failed, fresh=attempt == 1)
+            work = _Work(spec, key, step, attempt, journal)
+            try:
+                async with asyncio.timeout(spec.policy.timeout):
+                    return await self._attempt(work)
+            except WriteRefused:
+                raise
+            except TimeoutError:
+                error: Exception = StageFailed(f"{name(key)} took longer than its timeout of {spec.policy.timeout:g} s")
+            except StagebookError as failure:
+                error = failure
+            except Exception as failure:  # noqa: BLE001  whatever a stage's own function raises is that step's failure
+                error = StageFailed(_told(key, failure))
+            final = attempt == first + spec.policy.attempts - 1 or not isinstance(error, StageFailed)
+            await self._end(work, StepStatus.FAILED, reason=str(error), error=error, final=final)
+            if final:
+                return StepStatus.FAILED
+            failed = attempt
+        raise AssertionError("a step has at least one attempt")
+
+    def step_id(self, key: StepKey) -> int:
+        """Give a step's id: the one that an earlier drive gave it, or a new one."""
+        prior = self._prior.get(key)
+        return prior.id if prior is not None else self._crew.ledger.new_id()
+
+    async def _journal(self, spec: StageSpec, step: int, attempt: int, failed: int, *, fresh: bool) -> Journal:
+        """Make the attempt's journal, with what earlier attempts were answered."""
+        recorded = [] if fresh else await self._crew.ledger.recorded(step)
+        progress = self._crew.progress
+        return Journal(
+            self._crew.run, step, attempt, recorded, failed, lambda charge: progress.charge(spec.name, charge)
+        )
+
+    async def _attempt(self, work: "_Work") -> StepStatus:
+        bound = await self._crew.binder.bind(work.spec, work.key.item)
+        if work.spec.prompt is not None:
+            return await self._ask(work, work.spec.prompt, bound)
+        fingerprint = of_computing(work.spec, bound.digest)
+        if self._unchanged(work, fingerprint):
+            return StepStatus.COMPLETED
+        self._start(work, fingerprint, bound)
+        for read in work.spec.reads:
+            if read.kind is ReadKind.DOOR:
+                bound.values[read.parameter] = StageDoor(self._crew.door, work.journal)
+            elif read.kind is ReadKind.LLM:
+                model = self._crew.settings.model_of(work.spec)
+                bound.values[read.parameter] = StageLlm(self._crew.client, work.journal, model)
+        made = await self._call(work.spec, bound.values)
+        if isinstance(made, Skip):
+            return await self._end(work, StepStatus.SKIPPED, reason=made.reason)
+        if work.spec.streams:
+            await self.items.keep(work.spec, work.step, work.key.item, made, self._crew.pool)
+            return await self._end(work, StepStatus.COMPLETED)
+        if not isinstance(made, work.spec.output):
+            wanted, got = work.spec.output.__name__, type(made).__name__
+            raise StageFailed(f"{name(work.key)} returned {got}, not {wanted} ({work.spec.location})")
+        try:
+            data = kept(made)
+        except Complaint as complaint:
+            raise StageFailed(f"{name(work.key)} returned what JSON cannot hold: {complaint}") from complaint
+        return await self._finish(work, data, await self._checked(work.spec, made, bound.values))
+
+    def _unchanged(self, work: "_Work", fingerprint: bytes) -> bool:
+        """Whether an earlier drive completed this very step: it came up again only because something above it did."""
+        prior = self._prior.get(work.key)
+        if prior is None or prior.status is not StepStatus.COMPLETED or prior.fingerprint != fingerprint:
+            return False
+        if work.spec.streams or self._crew.outputs.live(work.key) is not None:
+            self._crew.progress.stages[work.spec.name].reused += 1
+            return True
+        return False
+
+    async def _call(self, spec: StageSpec, values: dict[str, Any]) -> Any:
+        """Call a stage's function; an ordinary one off the event loop, since it may compute or block."""
+        if inspect.isasyncgenfunction(spec.function):
+            return spec.function(**values)
+        if spec.is_async:
+            return await spec.function(**values)
+        if inspect.isgeneratorfunction(spec.function):
+            return spec.function(**values)
+        return await asyncio.get_running_loop().run_in_executor(self._crew.pool, lambda: spec.function(**values))
+
+    async def _ask(self, work: "_Work", prompt: PromptSpec, bound: Bound) -> StepStatus:
+        """Render, ask, validate, check, and keep."""
+        spec, crew = work.spec, self._crew
+        more = None if prompt.bare else await self._call(spec, bound.values)
+        if isinstance(more, Skip):
+            self._start(work, None, bound)
+            return await self._end(work, StepStatus.SKIPPED, reason=more.reason)
+        messages = prompt.template.render({**bound.values, **(more or {})})
+        question = Prompt(messages, prompt.sampling, spec.output.__name__ if prompt.schema else None, prompt.schema)
+        model = crew.settings.model_of(spec) or prompt.model
+        fingerprint = of_prompt(spec, prompt, crew.client.request(question, model))
+        if self._unchanged(work, fingerprint):
+            return StepStatus.COMPLETED
+        self._start(work, fingerprint, bound)
+
+        def parse(text: str) -> BaseModel:
+            if prompt.text_field is not None:
+                return read_text(spec.output, prompt.text_field, text)
+            return read_json(spec.output, text)
+
+        async def read(text: str) -> tuple[bytes, list[str]]:
+            value = parse(text)
+            return kept(value), await self._checked(spec, value, bound.values)
+
+        async def salvage(text: str) -> tuple[bytes, list[str]]:
+            value = relaxed_value(spec.output, prompt.text_field, text)
+            return kept(value), []
+
+        answer = await crew.client.ask(
+            question,
+            model,
+            work.journal,
+            read,
+            tries=crew.settings.tries or prompt.tries,
+            salvage=salvage if crew.settings.lenient else None,
+        )
+        data, warnings = answer.value
+        return await self._finish(work, data, [*answer.warnings, *warnings])
+
+    async def _checked(self, spec: StageSpec, value: BaseModel, values: dict[str, Any]) -> list[str]:
+        """Let every check look at a value.
+
+        Returns:
+            Their warnings.
+
+        Raises:
+            Complaint: A check refuses it.
+        """
+        warnings: list[str] = []
+        for check in spec.checks:
+            given = {check.parameter: value, **{one: values[one] for one in check.reads}}
+            said = check.function(**given)
+            if isinstance(said, Awaitable):
+                said = await said
+            if isinstance(said, str):
+                warnings.append(said)
+            elif said is not None:
+                warnings.extend(said)
+        return warnings
+
+    def _start(self, work: "_Work", fingerprint: bytes | None, bound: Bound) -> None:
+        """Write that the attempt began; it rides along with the next commit."""
+        crew, key = self._crew, work.key
+        crew.ledger.follow(
+            StepStarted(
+                work.step, crew.run, key.stage, key.item, crew.fence, work.attempt, fingerprint, bound.reads, now()
+            )
+        )
+        work.started = True
+
+    async def _finish(self, work: "_Work", data: bytes, warnings: list[str]) -> StepStatus:
+        """Write an output and that its step is completed, as one unit."""
+        crew, key = self._crew, work.key
+        digest = content_hash(data)
+        before = crew.outputs.live(key)
+        ended = StepEnded(
+            work.step,
+            crew.run,
+            crew.fence,
+            work.attempt,
+            StepStatus.COMPLETED,
+            now(),
+            warnings=tuple(warnings),
+        )
+        if before is not None and before.content_hash == digest:
+            await crew.ledger.write(ended)
+        else:
+            output = crew.ledger.new_id()
+            made = OutputMade(output, crew.run, work.step, key.stage, key.item, data, digest, "stage", now())
+            await crew.ledger.write(made, ended)
+            crew.outputs.put(key, Live(output, digest), data)
+        crew.progress.warnings.extend(f"{name(key)}: {warning}" for warning in warnings)
+        return StepStatus.COMPLETED
+
+    async def _end(
+        self,
+        work: "_Work",
+        status: StepStatus,
+        *,
+        reason: str | None = None,
+        error: Exception | None = None,
+        final: bool = True,
+    ) -> StepStatus:
+        """Write that the attempt ended without an output."""
+        if not work.started:
+            self._start(work, None, Bound({}, b"{}", b""))
+        kind = type(error).__name__ if error is not None else None
+        crew = self._crew
+        ended = StepEnded(work.step, crew.run, crew.fence, work.attempt, status, now(), reason, kind, final=final)
+        await crew.ledger.write(ended)
+        return status
+
+
+@dataclass(slots=True)
+class _Work:
+    """One attempt of one step."""
+
+    spec: StageSpec
+    key: StepKey
+    step: int
+    attempt: int
+    journal: Journal
+    started: bool = False
+
+
+def _told(key: StepKey, error: Exception) -> str:
+    """Say what a stage's own function raised, and on which of its lines."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "/stagebook/" not in frame.filename.replace("\\", "/")] or list(frames)
+    where = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+    return f"{name(key)} failed with {type(error).__name__}: {error}{where}"

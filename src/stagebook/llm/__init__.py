@@ -1,0 +1,1 @@
+"""Prompts to providers' JSON and back as pure functions, conversations with complaints, prices, the local model."""

@@ -1,0 +1,104 @@
+"""Who answers: addresses, keys and abilities of the providers that speak OpenAI's chat completions."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from stagebook.model.errors import MissingKey, NotFound
+
+Structured = Literal["json_schema", "json_object"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider."""
+
+    name: str
+    """As in `provider:model`."""
+    base_url: str
+    """Where chat completions live, without `/chat/completions`."""
+    base_env: str
+    """Environment variable that moves it."""
+    key_env: str | None
+    """Environment variable of its key; None where none is needed."""
+    structured: Structured = "json_schema"
+    """`json_schema`: answers are held to a schema; `json_object`: only to JSON, the schema is in the instruction."""
+    limit_field: str = "max_tokens"
+    """What it calls the limit of an answer's tokens."""
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    provider.name: provider
+    for provider in (
+        Provider(
+            "openai",
+            "https://api.openai.com/v1",
+            "OPENAI_BASE_URL",
+            "OPENAI_API_KEY",
+            limit_field="max_completion_tokens",
+        ),
+        Provider("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_BASE_URL", "OPENROUTER_API_KEY"),
+        Provider("groq", "https://api.groq.com/openai/v1", "GROQ_BASE_URL", "GROQ_API_KEY", "json_object"),
+        Provider("mistral", "https://api.mistral.ai/v1", "MISTRAL_BASE_URL", "MISTRAL_API_KEY"),
+        Provider("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_BASE_URL", "DEEPSEEK_API_KEY", "json_object"),
+        Provider("together", "https://api.together.xyz/v1", "TOGETHER_BASE_URL", "TOGETHER_API_KEY"),
+        Provider("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_BASE_URL", "FIREWORKS_API_KEY"),
+        Provider("xai", "https://api.x.ai/v1", "XAI_BASE_URL", "XAI_API_KEY"),
+        Provider("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_BASE_URL", None),
+        Provider("vllm", "http://127.0.0.1:8000/v1", "VLLM_BASE_URL", None),
+        Provider("local", "local:", "", None),
+    )
+}
+"""Addresses and variables as each provider's own documentation gives them (2026-11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A provider as it is reached from here."""
+
+    provider: Provider
+    url: str
+    """Of chat completions."""
+    headers: Mapping[str, str]
+    """With the key as a reference."""
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """Split `provider:name`.
+
+    Raises:
+        NotFound: There is no such provider, or the form is another.
+    """
+    provider, colon, name = model.partition(":")
+    if not colon or not name:
+        raise NotFound(f"a model is written provider:name, for example openai:gpt-4.1-mini, not {model!r}")
+    if provider not in PROVIDERS:
+        near = difflib.get_close_matches(provider, PROVIDERS, n=3) or sorted(PROVIDERS)
+        raise NotFound(f"no provider is called {provider!r} (in the model {model!r}); there are: {', '.join(near)}")
+    return provider, name
+
+
+def endpoint(name: str, environment: Mapping[str, str]) -> Endpoint:
+    """Say where a provider is reached.
+
+    Args:
+        name: One of PROVIDERS.
+        environment: For addresses and keys; the key's value is looked at only to see that it is there.
+
+    Raises:
+        MissingKey: The provider needs a key and none is set.
+    """
+    provider = PROVIDERS[name]
+    moved = environment.get(provider.base_env, "").strip().rstrip("/") if provider.base_env else ""
+    base = moved or provider.base_url
+    headers = {"content-type": "application/json"}
+    if provider.key_env is not None:
+        if environment.get(provider.key_env, "").strip():
+            headers["authorization"] = f"Bearer env:{provider.key_env}"
+        elif not moved:  # a server of one's own may need no key
+            raise MissingKey(
+                f"no key for {name}: set {provider.key_env}"
+                f" (or {provider.base_env} to a server of your own, or use --model local:smollm2)"
+            )
+    return Endpoint(provider, f"{base}/chat/completions", headers)

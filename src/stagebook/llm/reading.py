@@ -1,0 +1,144 @@
+"""From an answer's text to a validated model, and to the JSON that is kept."""
+
+import re
+from typing import Any
+
+import json_repair
+import orjson
+from pydantic import BaseModel, ValidationError
+from pydantic_core import SchemaValidator, to_json
+
+from stagebook.model.errors import Complaint
+
+MOST_PROBLEMS = 8
+"""Problems told to the model at once: more does not help it."""
+
+CONSTRAINTS = frozenset(
+    {"min_length", "max_length", "ge", "gt", "le", "lt", "multiple_of", "pattern", "max_digits", "decimal_places"}
+)
+"""What lenient validation lets go: sizes and ranges, not types or names."""
+
+FENCED = re.compile(r"\A\s*```[a-zA-Z]*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+
+
+def unfenced(text: str) -> str:
+    """Take an answer out of the one code fence that surrounds all of it."""
+    match = FENCED.match(text)
+    return match[1] if match else text
+
+
+def read_json(model: type[BaseModel], text: str) -> BaseModel:
+    """Validate an answer that is to be JSON; repairs what is no JSON (a fence, a missing bracket) before it complains.
+
+    Raises:
+        Complaint: It is not valid; the text lists the problems for the model.
+    """
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        first = error
+    if all(problem["type"] == "json_invalid" for problem in first.errors(include_url=False, include_input=False)):
+        document = repaired(text)
+        if document is None:
+            raise Complaint("The answer is not JSON. Answer with the JSON object only.") from first
+        try:
+            return model.model_validate_json(orjson.dumps(document))
+        except ValidationError as error:
+            first = error
+    raise Complaint(problems(first)) from first
+
+
+def repaired(text: str) -> dict[str, Any] | None:
+    """Mend broken JSON; None where there is no object in it."""
+    document = json_repair.loads(unfenced(text))
+    return document if isinstance(document, dict) and document else None
+
+
+def read_text(model: type[BaseModel], field: str, text: str) -> BaseModel:
+    """Put a plain answer into the one field that the model writes.
+
+    Raises:
+        Complaint: It is empty, or the model refuses it.
+    """
+    body = unfenced(text).strip()
+    if not body:
+        raise Complaint("The answer is empty.")
+    try:
+        return model.model_validate({field: body})
+    except ValidationError as error:
+        raise Complaint(problems(error)) from error
+
+
+def problems(error: ValidationError) -> str:
+    """Say what is wrong with an answer, for the model that wrote it."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    lines = [f"- {'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}" for one in found[:MOST_PROBLEMS]]
+    if len(found) > MOST_PROBLEMS:
+        lines.append(f"- and {len(found) - MOST_PROBLEMS} more")
+    return "\n".join(lines)
+
+
+def kept(value: BaseModel) -> bytes:
+    """Write a model as the JSON that is kept, computed fields included.
+
+    Raises:
+        Complaint: It holds NaN or an infinite number, which JSON has not.
+    """
+    data = to_json(value, inf_nan_mode="constants")
+    if b"NaN" in data or b"Infinity" in data:
+        try:
+            orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise Complaint("A number is NaN or infinite; use null or a finite number.") from error
+    return data
+
+
+def relaxed(model: type[BaseModel]) -> SchemaValidator:
+    """Make a validator of the same model that lets sizes and ranges go; it makes instances of that very class."""
+    return SchemaValidator(_without_constraints(model.__pydantic_core_schema__))
+
+
+def relaxed_value(model: type[BaseModel], text_field: str | None, text: str) -> BaseModel:
+    """Read an answer with fewer demands: JSON is repaired, sizes and ranges are let go (names and types are not).
+
+    Raises:
+        Complaint: Even so it is not of that shape.
+    """
+    document: dict[str, Any] | None = {text_field: unfenced(text).strip()} if text_field else repaired(text)
+    if document is None or (text_field and not document[text_field]):
+        raise Complaint("there is nothing in the answer that could be kept")
+    try:
+        value: BaseModel = relaxed(model).validate_json(orjson.dumps(document))
+    except ValidationError as error:
+        raise Complaint(problems(error)) from error
+    return value
+
+
+def _without_constraints(node: Any) -> Any:
+    if isinstance(node, dict):
+        if node.get("type") == "function-after":
+            return _without_constraints(node["schema"])
+        return {
+            key: value if key in {"cls", "metadata", "serialization", "function"} else _without_constraints(value)
+            for key, value in node.items()
+            if not (key in CONSTRAINTS and not isinstance(value, dict))
+        }
+    if isinstance(node, list):
+        return [_without_constraints(part) for part in node]
+    return node
+
+
+def read_kept(model: type[BaseModel], data: bytes) -> BaseModel:
+    """Read back an output: strictly, or without sizes and ranges for one that was accepted leniently.
+
+    Raises:
+        ValidationError: The data is not of that model's shape.
+    """
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        try:
+            value: BaseModel = relaxed(model).validate_json(data)
+        except ValidationError:
+            raise error from None
+        return value
