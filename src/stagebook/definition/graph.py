@@ -65,6 +65,8 @@ class Check:
     """Which parameter takes the answer."""
     reads: tuple[str, ...]
     """Names of further parameters: each is one that the stage itself reads."""
+    code_hash: bytes
+    """Of the function's syntax tree without docstrings: part of the fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class PromptSpec:
     """The one model-written field if it is Text: then plain text is asked for. None asks for JSON by schema."""
     schema: bytes | None
     """Canonical JSON schema of what the model writes."""
+    bare: bool = True
+    """Whether the function's body says nothing (its return annotation is None): then it is not called."""
 
 
 @dataclass(frozen=True, slots=True)

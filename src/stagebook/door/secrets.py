@@ -12,7 +12,7 @@ LITERALS = re.compile(
     r"|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{20,}"
     r"|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
 )
-"""Forms of keys in wide use (OpenAI, Anthropic, OpenRouter, Groq, Google, AWS, GitHub, Slack, signed JSON web tokens)."""
+"""Forms of keys in wide use: OpenAI, Anthropic, OpenRouter, Groq, Google, AWS, GitHub, Slack, signed web tokens."""
 
 REDACTED = "[secret]"
 

@@ -21,7 +21,7 @@ class StepStarted:
     """From 1."""
     fingerprint: bytes | None
     reads: bytes
-    """JSON object: parameter -> output id, null, a list of ids, or {"stage", "count"} for more than 1000."""
+    """JSON object: parameter -> output id, "input" for the run's input, null, a list of ids, or {"stage", "count"} for more than 1000."""
     at: int
 
 
@@ -39,6 +39,8 @@ class StepEnded:
     error_type: str | None = None
     warnings: tuple[str, ...] = ()
     final: bool = True
+    reused_from: int | None = None
+    """Step of another run whose output this one took over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class StepSkipped:
 
 @dataclass(frozen=True, slots=True)
 class OutputMade:
-    """A stage wrote an output: a new version, unless the live one has the same content hash."""
+    """A stage wrote an output: a new version, unless the live one has the same content hash (then nothing is written, and `id` means nothing)."""
 
     id: int
     """From `new_id()`."""
@@ -70,6 +72,8 @@ class OutputMade:
     made_by: str
     """`stage`, `reuse`, `hand` or an author's name."""
     at: int
+    fence: int | None = None
+    """The driver's claim, checked as a step's; None for a hand edit, which needs no claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class OutputRemoved:
     item: str
     made_by: str
     at: int
+    fence: int | None = None
+    """As in OutputMade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class ExchangeSent:
     """JSON object, secrets as references."""
     request_hash: bytes
     segments: tuple[bytes, ...]
-    """The body, cut: parts of 512 bytes or more become payloads of their own, smaller ones stay in the row."""
+    """The body, cut: parts of 512 bytes or more become payloads of their own, smaller ones stay together in one."""
     prepared_at: int
     sent_at: int
 

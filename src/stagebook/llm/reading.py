@@ -1,12 +1,14 @@
 """From an answer's text to a validated model, and to the JSON that is kept."""
 
+import math
 import re
+from functools import cache
 from typing import Any
 
 import json_repair
 import orjson
 from pydantic import BaseModel, ValidationError
-from pydantic_core import SchemaValidator, to_json
+from pydantic_core import SchemaValidator
 
 from stagebook.model.errors import Complaint
 
@@ -84,18 +86,32 @@ def kept(value: BaseModel) -> bytes:
     Raises:
         Complaint: It holds NaN or an infinite number, which JSON has not.
     """
-    data = to_json(value, inf_nan_mode="constants")
-    if b"NaN" in data or b"Infinity" in data:
-        try:
-            orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise Complaint("A number is NaN or infinite; use null or a finite number.") from error
-    return data
+    if _holds_floats(type(value)) and not _finite(value.model_dump()):
+        raise Complaint("A number is NaN or infinite; use null or a finite number.")
+    return value.__pydantic_serializer__.to_json(value)
+
+
+@cache
+def _holds_floats(model: type[BaseModel]) -> bool:
+    """Whether NaN can stand anywhere in a model: where its schema names a float, or leaves the type open."""
+    named = re.compile(r"'type': '(float|any|function-plain|custom-error|is-instance|call)'")
+    return bool(named.search(repr(model.__pydantic_core_schema__)))
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_finite, value))
+    return True
 
 
 def relaxed(model: type[BaseModel]) -> SchemaValidator:
     """Make a validator of the same model that lets sizes and ranges go; it makes instances of that very class."""
-    return SchemaValidator(_without_constraints(model.__pydantic_core_schema__))
+    # without `_use_prebuilt=False` the classes' own validators, constraints and all, would be put in again
+    return SchemaValidator(_without_constraints(model.__pydantic_core_schema__), _use_prebuilt=False)
 
 
 def relaxed_value(model: type[BaseModel], text_field: str | None, text: str) -> BaseModel:

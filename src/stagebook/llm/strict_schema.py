@@ -29,7 +29,7 @@ def _rewrite(node: Any) -> Any:
     if "$ref" in node:
         return {"$ref": node["$ref"]}
     is_object = node.get("type") == "object" or "properties" in node
-    if is_object and (node.get("additionalProperties") not in {None, False} or "properties" not in node):
+    if is_object and (node.get("additionalProperties", False) is not False or "properties" not in node):
         return None
     out: dict[str, Any] = {}
     for key, value in node.items():

@@ -1,0 +1,108 @@
+"""What is handed to the writer: one unit of facts, or one command, with whoever waits for it."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from stagebook.ledger.commands import Command
+from stagebook.ledger.facts import ExchangeReceived, ExchangeSent, Fact, OutputMade
+from stagebook.ledger.json_text import clean_json
+from stagebook.ledger.segments import CutBody, cut
+from stagebook.model.exchange import content_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Bytes to be kept by their hash."""
+
+    hash: bytes
+    data: bytes
+    run: int | None
+    """The run whose input they may resemble."""
+    exchange: int | None = None
+    """Where the run is not known: the exchange that tells it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutRequest:
+    """A request's body, cut and hashed."""
+
+    body: CutBody
+    skeleton: bytes | None
+    """Hash of the skeleton; None for a request without a body."""
+
+
+_NO_BODIES: Final[tuple[Body, ...]] = ()
+
+
+class Entry:
+    """One unit of facts that is durable as a whole or not at all, or one command.
+
+    What costs time and needs no database (hashing, cutting, checking JSON) is done here, where the unit is handed in, so that a
+    unit that cannot be stored is refused before anything waits.
+
+    Args:
+        facts: The unit.
+        command: Or the command.
+        waiter: Whom to tell; None for what is only followed.
+
+    Raises:
+        WriteRefused: A fact cannot be stored as it is.
+    """
+
+    __slots__ = ("bodies", "command", "cuts", "error", "facts", "hashes", "result", "texts", "waiter")
+
+    def __init__(
+        self,
+        facts: tuple[Fact, ...] = (),
+        command: Command | None = None,
+        waiter: "asyncio.Future[object] | None" = None,
+    ) -> None:
+        self.facts = facts
+        self.command = command
+        self.waiter = waiter
+        self.result: object = None
+        self.error: Exception | None = None
+        self.bodies: tuple[Body, ...] = _NO_BODIES
+        self.cuts: dict[int, CutRequest] | None = None
+        """By exchange."""
+        self.texts: dict[int, tuple[str, bool]] | None = None
+        """By output: its JSON as text, and whether a NUL was replaced."""
+        self.hashes: dict[int, bytes] | None = None
+        """By exchange: hash of the answer's body."""
+        for fact in facts:
+            if isinstance(fact, OutputMade):
+                self._take_output(fact)
+            elif isinstance(fact, ExchangeSent):
+                self._take_request(fact)
+            elif isinstance(fact, ExchangeReceived):
+                self._take_answer(fact)
+
+    def _take_output(self, fact: OutputMade) -> None:
+        if self.texts is None:
+            self.texts = {}
+        what = f"the output of stage {fact.stage!r}" + (f", item {fact.item!r}" if fact.item else "")
+        self.texts[fact.id] = clean_json(fact.data, what)
+
+    def _take_request(self, fact: ExchangeSent) -> None:
+        if self.cuts is None:
+            self.cuts = {}
+        body = cut(fact.segments)
+        skeleton = content_hash(body.skeleton) if body.size else None
+        self.cuts[fact.id] = CutRequest(body, skeleton)
+        large = tuple(
+            Body(splice.payload, part, fact.run)
+            for splice, part in zip(body.splices, body.large, strict=True)
+        )
+        small = () if skeleton is None else (Body(skeleton, body.skeleton, fact.run),)
+        self.bodies += large + small
+
+    def _take_answer(self, fact: ExchangeReceived) -> None:
+        if self.hashes is None:
+            self.hashes = {}
+        digest = self.hashes[fact.id] = content_hash(fact.body)
+        self.bodies += (Body(digest, fact.body, None, fact.id),)
+
+    def runs(self) -> set[int]:
+        """The runs that the unit's facts name."""
+        return {run for fact in self.facts if (run := getattr(fact, "run", None)) is not None}

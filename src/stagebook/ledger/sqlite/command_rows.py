@@ -1,0 +1,142 @@
+"""Commands in SQL: what is decided inside the transaction that writes it."""
+
+import sqlite3
+from datetime import UTC, datetime
+
+import orjson
+
+from stagebook.ledger.commands import BeginDrive, Command, CreateRun, EndDrive, LoseUnanswered, ReserveWriter
+from stagebook.ledger.entry import Body
+from stagebook.ledger.sqlite.stage_rows import stage_rows
+from stagebook.model.errors import WriteRefused
+from stagebook.model.exchange import content_hash
+from stagebook.model.status import Wish
+
+
+def input_bodies(command: Command) -> tuple[Body, ...]:
+    """The payloads that a command stores: a new run's input."""
+    if isinstance(command, CreateRun):
+        return (Body(content_hash(command.run.input), command.run.input, None),)
+    return ()
+
+
+def execute_command(connection: sqlite3.Connection, command: Command) -> object:
+    """Execute a command and give its answer.
+
+    Raises:
+        WriteRefused: The run that it names is not there.
+    """
+    match command:
+        case ReserveWriter():
+            return connection.execute(
+                "INSERT INTO writers (pid, host, at) VALUES (?, ?, ?)", (command.pid, command.host, command.at)
+            ).lastrowid
+        case CreateRun():
+            return _create_run(connection, command)
+        case BeginDrive():
+            return _begin_drive(connection, command)
+        case EndDrive():
+            connection.execute(
+                "UPDATE drives SET ended_at = ? WHERE run = ? AND fence = ?",
+                (command.at, command.run, command.fence),
+            )
+            _event(connection, command.at, command.run, "drive_ended", {"fence": command.fence})
+            return None
+        case LoseUnanswered():
+            return _lose_unanswered(connection, command)
+
+
+def _create_run(connection: sqlite3.Connection, command: CreateRun) -> str:
+    new = command.run
+    definition = _definition(connection, new.pipeline, new.definition, command.at)
+    run_id = _free_run_id(connection, command.at)
+    connection.execute(
+        """
+        INSERT INTO runs (id, run_id, pipeline, definition, source, input, settings, tags, wish, fence, parent, forked_at,
+            created_at, created_via)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
+        """,
+        (
+            command.id,
+            run_id,
+            new.pipeline,
+            definition,
+            new.source,
+            content_hash(new.input),
+            new.settings.decode(),
+            orjson.dumps(new.tags).decode(),
+            Wish.RUN,
+            new.parent,
+            new.forked_at,
+            command.at,
+            new.created_via,
+        ),
+    )
+    _event(connection, command.at, command.id, "run_created", {"run_id": run_id, "pipeline": new.pipeline})
+    return run_id
+
+
+def _definition(connection: sqlite3.Connection, pipeline: str, definition: bytes, at: int) -> int:
+    digest = content_hash(definition)
+    row = connection.execute("SELECT id FROM definitions WHERE hash = ?", (digest,)).fetchone()
+    if row is not None:
+        return int(row[0])
+    cursor = connection.execute(
+        "INSERT INTO definitions (hash, pipeline, json, at) VALUES (?, ?, ?, ?)",
+        (digest, pipeline, definition.decode(), at),
+    )
+    number = int(cursor.lastrowid or 0)
+    connection.executemany(
+        """
+        INSERT INTO stages (definition, name, label, number, phase, position, kind, each, axis, streams, text_field, output,
+            schema, prompt_id, model, step_key)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        [(number, *row) for row in stage_rows(definition)],
+    )
+    return number
+
+
+def _free_run_id(connection: sqlite3.Connection, at: int) -> str:
+    base = f"RUN_{datetime.fromtimestamp(at // 1_000_000, UTC):%Y%m%d_%H%M%S}"
+    if connection.execute("SELECT 1 FROM runs WHERE run_id = ?", (base,)).fetchone() is None:
+        return base
+    last = connection.execute(
+        "SELECT max(CAST(substr(run_id, ?) AS INTEGER)) FROM runs WHERE run_id > ? || '_' AND run_id < ? || '`'",
+        (len(base) + 2, base, base),  # the backtick is the character after the underscore: an index range
+    ).fetchone()[0]
+    return f"{base}_{max(last or 1, 1) + 1}"
+
+
+def _begin_drive(connection: sqlite3.Connection, command: BeginDrive) -> int:
+    connection.execute("UPDATE runs SET fence = fence + 1 WHERE id = ?", (command.run,))
+    row = connection.execute("SELECT fence FROM runs WHERE id = ?", (command.run,)).fetchone()
+    if row is None:
+        raise WriteRefused(f"run {command.run} is not in this ledger; it may have been deleted")
+    fence = int(row[0])
+    connection.execute(
+        "INSERT INTO drives (run, fence, pid, host, started_at) VALUES (?, ?, ?, ?, ?)",
+        (command.run, fence, command.pid, command.host, command.at),
+    )
+    _event(connection, command.at, command.run, "drive_started", {"fence": fence})
+    return fence
+
+
+def _lose_unanswered(connection: sqlite3.Connection, command: LoseUnanswered) -> int:
+    lost = connection.execute(
+        """
+        UPDATE exchanges SET state = 'lost', error = 'its driver ended before the answer came', received_at = ?
+        WHERE run = ? AND state = 'sent' AND fence < ?
+        """,
+        (command.at, command.run, command.fence),
+    ).rowcount
+    if lost:
+        _event(connection, command.at, command.run, "possibly_paid", {"exchanges": lost})
+    return lost
+
+
+def _event(connection: sqlite3.Connection, at: int, run: int, kind: str, data: dict[str, object]) -> None:
+    connection.execute(
+        "INSERT INTO events (at, run, kind, data) VALUES (?, ?, ?, ?)",
+        (at, run, kind, orjson.dumps(data).decode()),
+    )

@@ -1,0 +1,46 @@
+"""Versions of the schema, each a step from the one before it."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from stagebook.ledger.sqlite import v001
+
+Migration = Callable[[sqlite3.Connection], None]
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: v001.migrate}
+"""By the version that each makes. One that has been released is never changed; a new one is added."""
+VERSION: Final = max(MIGRATIONS)
+"""The version that this Stagebook writes."""
+
+
+def migrate(
+    connection: sqlite3.Connection, application_id: int, migrations: Mapping[int, Migration] = MIGRATIONS
+) -> None:
+    """Bring a database to the newest version, in one transaction.
+
+    Args:
+        connection: Without a transaction.
+        application_id: Written with it.
+        migrations: By version.
+
+    Raises:
+        sqlite3.Error: Nothing was changed.
+    """
+    newest = max(migrations)
+    if _version(connection) == newest:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for version in range(_version(connection) + 1, newest + 1):  # read again: another process may have been faster
+            migrations[version](connection)
+        connection.execute(f"PRAGMA application_id = {application_id}")
+        connection.execute(f"PRAGMA user_version = {newest}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

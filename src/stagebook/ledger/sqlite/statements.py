@@ -1,0 +1,134 @@
+"""The statements that write facts, in the order in which a batch executes them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """One statement of the hot path."""
+
+    rank: int
+    """Its place in the order of a batch."""
+    sql: str
+    missing: str | None = None
+    """What it means when a row of it changes nothing; None where that is in order."""
+
+
+PAYLOAD: Final = Statement(
+    0,
+    """
+    INSERT INTO payloads (hash, size, encoding, base, location, body) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (hash) DO NOTHING
+    """,
+)
+PROMPT: Final = Statement(
+    1,
+    "INSERT INTO prompts (hash, name, text, at) VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING",
+)
+STEP_STARTED: Final = Statement(
+    2,
+    """
+    INSERT INTO steps (id, run, stage, item, status, attempts, failed_attempt, fingerprint, started_at, begun_at, worked, reads)
+    VALUES (?1, ?2, ?3, ?4, 'running', ?5, 0, ?6, ?7, ?7, 0, ?8)
+    ON CONFLICT (run, stage, item) DO UPDATE SET
+        status = 'running', attempts = max(attempts, excluded.attempts), fingerprint = excluded.fingerprint,
+        reason = NULL, warnings = NULL, reused_from = NULL, started_at = coalesce(started_at, excluded.started_at),
+        begun_at = excluded.begun_at, ended_at = NULL, reads = excluded.reads
+    WHERE id = excluded.id
+    """,
+    "the step is in the ledger already, under another id",
+)
+STEP_SKIPPED: Final = Statement(
+    3,
+    """
+    INSERT INTO steps (id, run, stage, item, status, attempts, failed_attempt, reason, ended_at, worked)
+    VALUES (?, ?, ?, ?, 'skipped', 0, 0, ?, ?, 0)
+    ON CONFLICT (run, stage, item) DO UPDATE SET
+        status = 'skipped', reason = excluded.reason, warnings = NULL, reused_from = NULL, ended_at = excluded.ended_at
+    WHERE id = excluded.id
+    """,
+    "the step is in the ledger already, under another id",
+)
+ATTEMPT_STARTED: Final = Statement(
+    4,
+    """
+    INSERT INTO attempts (step, number, fence, status, started_at) VALUES (?, ?, ?, 'running', ?)
+    ON CONFLICT (step, number) DO UPDATE SET
+        fence = excluded.fence, status = 'running', started_at = excluded.started_at, ended_at = NULL,
+        error_type = NULL, reason = NULL
+    """,
+)
+ATTEMPT_SKIPPED: Final = Statement(
+    5,
+    "UPDATE attempts SET status = 'skipped', ended_at = ? WHERE step = ? AND status = 'running'",
+)
+SENT: Final = Statement(
+    6,
+    """
+    INSERT INTO exchanges (id, run, step, attempt, occurrence, try_number, kind, state, fence, provider, model, sent_at,
+        prepared_at, method, url, request_hash, request_size, skeleton, request_headers)
+    VALUES (?, ?, ?, ?, ?, ?, ?, 'sent', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    """,
+)
+SEGMENT: Final = Statement(
+    7, "INSERT INTO segments (exchange, position, at, payload) VALUES (?, ?, ?, ?)"
+)
+RECEIVED: Final = Statement(
+    8,
+    """
+    UPDATE exchanges SET state = 'received', http_status = ?, response_headers = ?, response = ?, received_at = ?,
+        cost = ?, input_tokens = ?, output_tokens = ?, cache_read_input_tokens = ?, cache_creation_input_tokens = ?,
+        reasoning_output_tokens = ?, usage = ?, price_version = ?, price_source = ?, model_returned = ?,
+        finish_reason = ?, error = NULL
+    WHERE id = ?
+    """,
+    "the exchange is not in the ledger",
+)
+PARSED: Final = Statement(
+    9,
+    "UPDATE exchanges SET state = 'parsed', complaint = ?, parsed_at = ? WHERE id = ?",
+    "the exchange is not in the ledger",
+)
+LOST: Final = Statement(
+    10,
+    "UPDATE exchanges SET state = ?, error = ?, received_at = ? WHERE id = ?",
+    "the exchange is not in the ledger",
+)
+OUTPUT: Final = Statement(
+    11,
+    """
+    INSERT INTO outputs (id, run, step, stage, item, version, first, replaces, content_hash, size, nul_replaced,
+        made_by, at, data)
+    SELECT ?1, ?2, ?3, ?4, ?5, coalesce(live.version, 0) + 1, coalesce(live.first, ?1), live.id, ?6, ?7, ?8, ?9, ?10, ?11
+    FROM (SELECT 1) LEFT JOIN (
+        SELECT id, version, first, content_hash FROM outputs WHERE run = ?2 AND stage = ?4 AND item = ?5
+        ORDER BY version DESC LIMIT 1
+    ) AS live
+    WHERE live.content_hash IS NOT ?6
+    """,
+)
+STEP_RETRIED: Final = Statement(
+    12,
+    "UPDATE steps SET failed_attempt = ?1, worked = worked + (?2 - begun_at) WHERE id = ?3 AND run = ?4",
+    "the step is not in the ledger",
+)
+STEP_ENDED: Final = Statement(
+    13,
+    """
+    UPDATE steps SET status = ?1, failed_attempt = iif(?1 = 'failed', ?2, failed_attempt), reason = ?3, warnings = ?4,
+        reused_from = ?5, ended_at = ?6, worked = worked + (?6 - begun_at)
+    WHERE id = ?7 AND run = ?8
+    """,
+    "the step is not in the ledger",
+)
+ATTEMPT_ENDED: Final = Statement(
+    14,
+    "UPDATE attempts SET status = ?, ended_at = ?, error_type = ?, reason = ? WHERE step = ? AND number = ?",
+    "the attempt is not in the ledger",
+)
+WISH: Final = Statement(15, "UPDATE runs SET wish = ? WHERE id = ?", "the run is not in the ledger")
+MARK: Final = Statement(
+    16, "INSERT INTO marks (id, run, name, kind, error, at) VALUES (?, ?, ?, ?, ?, ?)"
+)
+EVENT: Final = Statement(17, "INSERT INTO events (at, run, kind, step, data) VALUES (?, ?, ?, ?, ?)")

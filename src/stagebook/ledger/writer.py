@@ -1,0 +1,195 @@
+"""The one thread that writes: gathers what is handed in, commits it together, and tells everyone who waits."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from time import monotonic, sleep
+from typing import Final, Protocol
+
+from stagebook.ledger.entry import Entry
+from stagebook.model.errors import LedgerError
+
+FOLLOW_SECONDS: Final = 0.05
+"""How long what nobody waits for may stay uncommitted."""
+GATHER_SLICES: Final = 8
+"""Most slices of one gather: 2 ms together."""
+SLICE_SECONDS: Final = 0.00025
+"""Time of one slice; a slice that brings nothing ends the gather."""
+RETRY_SECONDS: Final = 1.0
+"""Pause before what nobody waits for is tried again after the database failed."""
+
+
+class Session(Protocol):
+    """The writing side of one database."""
+
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Commit entries together; an entry that is refused carries its error, the others are durable.
+
+        Raises:
+            LedgerError: The database failed as a whole; nothing was written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let the connection go."""
+        ...
+
+
+class Writer:
+    """A thread with a session of its own.
+
+    Entries are committed in the order in which they were handed in, many in one transaction. When several are waiting, and more
+    came while the last transaction was being committed, it waits for more as long as more keep coming, up to 2 ms: a commit
+    costs the same for one row as for fifty. A lone caller never waits for others.
+
+    Args:
+        session: Used by this thread only.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._queue: SimpleQueue[Entry | None] = SimpleQueue()
+        self._kept: list[Entry] = []
+        self._refusals: dict[int | None, Exception] = {}
+        self._came_meanwhile = 0
+        self._closed = False
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="stagebook-ledger", daemon=True)
+        self._thread.start()
+
+    def put(self, entry: Entry) -> None:
+        """Hand in an entry.
+
+        Raises:
+            LedgerError: The ledger is closed.
+        """
+        if self._closed:
+            raise LedgerError("this ledger is closed; open it again to write")
+        self._queue.put(entry)
+
+    def refusal_of(self, runs: set[int]) -> Exception | None:
+        """Take the refusal of something followed, if one of these runs has one."""
+        if not self._refusals:
+            return None
+        for run in runs:
+            error = self._refusals.pop(run, None)
+            if error is not None:
+                return error
+        return None
+
+    def close(self) -> None:
+        """Commit everything that was handed in, end the thread and let the database go; blocks. Doing it again does nothing.
+
+        Raises:
+            LedgerError: Something followed could not be written.
+            WriteRefused: Something followed was refused, and nobody was told yet.
+        """
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        error = self._failure or next(iter(self._refusals.values()), None)
+        self._failure = None
+        self._refusals.clear()
+        if error is not None:
+            raise error
+
+    def _work(self) -> None:
+        more = True
+        while more:
+            batch: list[Entry] = []
+            more = self._collect(batch)
+            if batch or self._kept:
+                self._commit(batch)
+        self._session.close()
+
+    def _collect(self, batch: list[Entry]) -> bool:
+        """Fill the batch; tells whether the writer goes on."""
+        try:
+            first = self._queue.get(timeout=RETRY_SECONDS if self._kept else None)
+        except Empty:
+            return True
+        if first is None:
+            return False
+        batch.append(first)
+        more = self._drain(batch)
+        deadline = monotonic() + FOLLOW_SECONDS
+        while more and not any(entry.waiter for entry in batch):
+            try:
+                entry = self._queue.get(timeout=max(0.0, deadline - monotonic()))
+            except Empty:
+                break
+            if entry is None:
+                return False
+            batch.append(entry)
+            more = self._drain(batch)
+        if more and self._came_meanwhile:
+            more = self._gather(batch)
+        return more
+
+    def _gather(self, batch: list[Entry]) -> bool:
+        for _ in range(GATHER_SLICES):
+            before = len(batch)
+            sleep(SLICE_SECONDS)
+            if not self._drain(batch):
+                return False
+            if len(batch) == before:
+                break
+        return True
+
+    def _drain(self, batch: list[Entry]) -> bool:
+        """Take what is there; tells whether the writer goes on."""
+        try:
+            while True:
+                entry = self._queue.get_nowait()
+                if entry is None:
+                    return False
+                batch.append(entry)
+        except Empty:
+            return True
+
+    def _commit(self, batch: list[Entry]) -> None:
+        entries = self._kept + batch
+        self._kept = []
+        try:
+            self._session.commit(entries)
+        except Exception as error:  # noqa: BLE001  whatever it was, whoever waits must be told
+            for entry in entries:
+                if entry.waiter is None:
+                    entry.error = None
+                    self._kept.append(entry)
+                else:
+                    entry.error = error
+            self._failure = error if self._kept else None
+        else:
+            self._failure = None
+        self._came_meanwhile = self._queue.qsize()
+        for entry in entries:
+            if entry.waiter is None and entry.error is not None:
+                for run in entry.runs() or {None}:
+                    self._refusals.setdefault(run, entry.error)
+        _tell([entry for entry in entries if entry.waiter is not None])
+
+
+def _tell(entries: list[Entry]) -> None:
+    loops: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
+    for entry in entries:
+        if entry.waiter is not None:
+            loops.setdefault(entry.waiter.get_loop(), []).append(entry)
+    for loop, told in loops.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, told)
+        except RuntimeError:  # the loop is closed, so nobody waits any more
+            continue
+
+
+def _resolve(entries: list[Entry]) -> None:
+    for entry in entries:
+        waiter = entry.waiter
+        if waiter is None or waiter.done():
+            continue
+        if entry.error is None:
+            waiter.set_result(entry.result)
+        else:
+            waiter.set_exception(entry.error)
