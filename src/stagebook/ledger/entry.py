@@ -1,8 +1,9 @@
 """What is handed to the writer: one unit of facts, or one command, with whoever waits for it."""
 
 import asyncio
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from stagebook.ledger.commands import Command
 from stagebook.ledger.facts import ExchangeReceived, ExchangeSent, Fact, OutputMade
@@ -32,6 +33,8 @@ class CutRequest:
     """Hash of the skeleton; None for a request without a body."""
 
 
+Waiter: TypeAlias = asyncio.Future[object] | Future[object]
+"""A task of an event loop, or a thread."""
 _NO_BODIES: Final[tuple[Body, ...]] = ()
 
 
@@ -56,7 +59,7 @@ class Entry:
         self,
         facts: tuple[Fact, ...] = (),
         command: Command | None = None,
-        waiter: "asyncio.Future[object] | None" = None,
+        waiter: Waiter | None = None,
     ) -> None:
         self.facts = facts
         self.command = command
@@ -91,8 +94,7 @@ class Entry:
         skeleton = content_hash(body.skeleton) if body.size else None
         self.cuts[fact.id] = CutRequest(body, skeleton)
         large = tuple(
-            Body(splice.payload, part, fact.run)
-            for splice, part in zip(body.splices, body.large, strict=True)
+            Body(splice.payload, part, fact.run) for splice, part in zip(body.splices, body.large, strict=True)
         )
         small = () if skeleton is None else (Body(skeleton, body.skeleton, fact.run),)
         self.bodies += large + small

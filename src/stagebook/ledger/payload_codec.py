@@ -54,9 +54,7 @@ class Dictionary:
         self.base = base
         table = _table(data)
         table.precompute_compress(level=DICTIONARY_LEVEL)
-        self._compressor = zstandard.ZstdCompressor(
-            level=DICTIONARY_LEVEL, dict_data=table, write_dict_id=False
-        )
+        self._compressor = zstandard.ZstdCompressor(level=DICTIONARY_LEVEL, dict_data=table, write_dict_id=False)
 
     def compress(self, data: bytes) -> bytes:
         """Compress with this dictionary."""
@@ -110,6 +108,4 @@ def unpack(encoding: int, body: bytes, size: int, base: bytes | None) -> bytes:
 
 
 def _table(data: bytes) -> zstandard.ZstdCompressionDict:
-    return zstandard.ZstdCompressionDict(
-        data[:DICTIONARY_MOST], dict_type=zstandard.DICT_TYPE_RAWCONTENT
-    )
+    return zstandard.ZstdCompressionDict(data[:DICTIONARY_MOST], dict_type=zstandard.DICT_TYPE_RAWCONTENT)

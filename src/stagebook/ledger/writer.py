@@ -3,10 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import Final, Protocol
 
+from stagebook.ledger.commands import Command
 from stagebook.ledger.entry import Entry
 from stagebook.model.errors import LedgerError
 
@@ -39,9 +42,9 @@ class Session(Protocol):
 class Writer:
     """A thread with a session of its own.
 
-    Entries are committed in the order in which they were handed in, many in one transaction. When several are waiting, and more
-    came while the last transaction was being committed, it waits for more as long as more keep coming, up to 2 ms: a commit
-    costs the same for one row as for fifty. A lone caller never waits for others.
+    Entries are committed in the order in which they were handed in, many in one transaction. When others came while the last
+    transaction was being committed, it waits for more as long as more keep coming, up to 2 ms: a commit costs the same for one
+    row as for fifty. A lone caller never waits for others.
 
     Args:
         session: Used by this thread only.
@@ -52,7 +55,7 @@ class Writer:
         self._queue: SimpleQueue[Entry | None] = SimpleQueue()
         self._kept: list[Entry] = []
         self._refusals: dict[int | None, Exception] = {}
-        self._came_meanwhile = 0
+        self._came_meanwhile = False
         self._closed = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="stagebook-ledger", daemon=True)
@@ -68,11 +71,21 @@ class Writer:
             raise LedgerError("this ledger is closed; open it again to write")
         self._queue.put(entry)
 
-    def refusal_of(self, runs: set[int]) -> Exception | None:
-        """Take the refusal of something followed, if one of these runs has one."""
+    def ask(self, command: Command) -> object:
+        """Have a command executed, and block until it is; for the rare one that is needed where nothing can be awaited.
+
+        Raises:
+            LedgerError: The database failed.
+        """
+        waiter: Future[object] = Future()
+        self.put(Entry((), command, waiter))
+        return waiter.result()
+
+    def refusal_of(self, entry: Entry) -> Exception | None:
+        """Take the refusal of something followed, if it was for a run that this entry names."""
         if not self._refusals:
             return None
-        for run in runs:
+        for run in entry.runs():
             error = self._refusals.pop(run, None)
             if error is not None:
                 return error
@@ -115,7 +128,7 @@ class Writer:
         batch.append(first)
         more = self._drain(batch)
         deadline = monotonic() + FOLLOW_SECONDS
-        while more and not any(entry.waiter for entry in batch):
+        while more and all(entry.waiter is None for entry in batch):
             try:
                 entry = self._queue.get(timeout=max(0.0, deadline - monotonic()))
             except Empty:
@@ -156,18 +169,16 @@ class Writer:
             self._session.commit(entries)
         except Exception as error:  # noqa: BLE001  whatever it was, whoever waits must be told
             for entry in entries:
+                entry.error = None if entry.waiter is None else error
                 if entry.waiter is None:
-                    entry.error = None
                     self._kept.append(entry)
-                else:
-                    entry.error = error
             self._failure = error if self._kept else None
         else:
             self._failure = None
-        self._came_meanwhile = self._queue.qsize()
+        self._came_meanwhile = not self._queue.empty()
         for entry in entries:
             if entry.waiter is None and entry.error is not None:
-                for run in entry.runs() or {None}:
+                for run in entry.runs() or (None,):
                     self._refusals.setdefault(run, entry.error)
         _tell([entry for entry in entries if entry.waiter is not None])
 
@@ -175,19 +186,19 @@ class Writer:
 def _tell(entries: list[Entry]) -> None:
     loops: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
     for entry in entries:
-        if entry.waiter is not None:
+        if isinstance(entry.waiter, asyncio.Future):
             loops.setdefault(entry.waiter.get_loop(), []).append(entry)
+        else:
+            _resolve([entry])
     for loop, told in loops.items():
-        try:
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
             loop.call_soon_threadsafe(_resolve, told)
-        except RuntimeError:  # the loop is closed, so nobody waits any more
-            continue
 
 
 def _resolve(entries: list[Entry]) -> None:
     for entry in entries:
         waiter = entry.waiter
-        if waiter is None or waiter.done():
+        if waiter is None or waiter.done():  # its task was cancelled
             continue
         if entry.error is None:
             waiter.set_result(entry.result)

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import orjson
 
@@ -42,7 +42,7 @@ class Batch:
             WriteRefused: Rows taken before were refused when they had to be executed.
         """
         for fact in entry.facts:
-            _HANDLERS[type(fact)](self, fact, entry)
+            self._HANDLERS[type(fact)](self, fact, entry)
 
     def execute(self) -> None:
         """Execute what was taken.
@@ -113,9 +113,7 @@ class Batch:
 
     def _step_skipped(self, fact: f.StepSkipped, _: Entry) -> None:
         self._begin(fact.step)
-        self.row(
-            s.STEP_SKIPPED, fact.step, fact.run, fact.stage, fact.item, clean_text(fact.reason), fact.at
-        )
+        self.row(s.STEP_SKIPPED, fact.step, fact.run, fact.stage, fact.item, clean_text(fact.reason), fact.at)
         self.row(s.ATTEMPT_SKIPPED, fact.at, fact.step)
         self.row(s.EVENT, fact.at, fact.run, StepStatus.SKIPPED, fact.step, None)
 
@@ -197,9 +195,7 @@ class Batch:
                 fact.charge.finish_reason,
             )
         digest = (entry.hashes or {})[fact.id]
-        self.row(
-            s.RECEIVED, fact.http_status, fact.headers.decode(), digest, fact.at, *charge, fact.id
-        )
+        self.row(s.RECEIVED, fact.http_status, fact.headers.decode(), digest, fact.at, *charge, fact.id)
 
     def _parsed(self, fact: f.ExchangeParsed, _: Entry) -> None:
         complaint = None if fact.complaint is None else clean_text(fact.complaint)
@@ -224,6 +220,22 @@ class Batch:
     def _note(self, fact: f.Noted, _: Entry) -> None:
         self.row(s.EVENT, fact.at, fact.run, fact.kind, None, fact.data.decode())
 
+    _HANDLERS: ClassVar[dict[type, Callable[[Any, Any, Entry], None]]] = {  # Any: this class, and the fact of the key
+        f.StepStarted: _step_started,
+        f.StepEnded: _step_ended,
+        f.StepSkipped: _step_skipped,
+        f.OutputMade: _output_made,
+        f.OutputRemoved: _output_removed,
+        f.ExchangeSent: _sent,
+        f.ExchangeReceived: _received,
+        f.ExchangeParsed: _parsed,
+        f.ExchangeLost: _lost,
+        f.PromptSeen: _prompt,
+        f.WishSet: _wish,
+        f.Marked: _mark,
+        f.Noted: _note,
+    }
+
 
 def _rank(statement: s.Statement) -> int:
     return statement.rank
@@ -231,20 +243,3 @@ def _rank(statement: s.Statement) -> int:
 
 def _texts(texts: tuple[str, ...]) -> str | None:
     return orjson.dumps([clean_text(text) for text in texts]).decode() if texts else None
-
-
-_HANDLERS: Final[dict[type, Callable[[Batch, Any, Entry], None]]] = {  # Any: each handler takes the fact of its key
-    f.StepStarted: Batch._step_started,
-    f.StepEnded: Batch._step_ended,
-    f.StepSkipped: Batch._step_skipped,
-    f.OutputMade: Batch._output_made,
-    f.OutputRemoved: Batch._output_removed,
-    f.ExchangeSent: Batch._sent,
-    f.ExchangeReceived: Batch._received,
-    f.ExchangeParsed: Batch._parsed,
-    f.ExchangeLost: Batch._lost,
-    f.PromptSeen: Batch._prompt,
-    f.WishSet: Batch._wish,
-    f.Marked: Batch._mark,
-    f.Noted: Batch._note,
-}

@@ -28,9 +28,7 @@ def read_payload(connection: sqlite3.Connection, blobs: BlobFiles, digest: bytes
         "SELECT size, encoding, base, location, body FROM payloads WHERE hash = ?", (digest,)
     ).fetchone()
     if row is None:
-        raise NotFound(
-            f"no payload {digest.hex()} is in this ledger; its run may have been deleted or purged"
-        )
+        raise NotFound(f"no payload {digest.hex()} is in this ledger; its run may have been deleted or purged")
     size, encoding, base, location, body = row
     packed: bytes = body if location is None else blobs.read(location)
     dictionary = None if base is None else read_payload(connection, blobs, base)

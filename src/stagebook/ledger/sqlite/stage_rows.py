@@ -55,9 +55,7 @@ def _step_keys(stages: list[Mapping[str, Any]]) -> list[str]:
     A mapped stage's key is followed by `_` and an item, so it must not be the beginning of another key.
     """
     labels = Counter(_label(stage) for stage in stages)
-    keys = [
-        _label(stage) if labels[_label(stage)] == 1 else f"{_label(stage)}_{stage['name']}" for stage in stages
-    ]
+    keys = [_label(stage) if labels[_label(stage)] == 1 else f"{_label(stage)}_{stage['name']}" for stage in stages]
     for position, stage in enumerate(stages):
         if stage.get("axis") or stage.get("each"):
             others = keys[:position] + keys[position + 1 :]

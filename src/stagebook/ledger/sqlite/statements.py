@@ -71,9 +71,7 @@ SENT: Final = Statement(
     VALUES (?, ?, ?, ?, ?, ?, ?, 'sent', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """,
 )
-SEGMENT: Final = Statement(
-    7, "INSERT INTO segments (exchange, position, at, payload) VALUES (?, ?, ?, ?)"
-)
+SEGMENT: Final = Statement(7, "INSERT INTO segments (exchange, position, at, payload) VALUES (?, ?, ?, ?)")
 RECEIVED: Final = Statement(
     8,
     """
@@ -128,7 +126,5 @@ ATTEMPT_ENDED: Final = Statement(
     "the attempt is not in the ledger",
 )
 WISH: Final = Statement(15, "UPDATE runs SET wish = ? WHERE id = ?", "the run is not in the ledger")
-MARK: Final = Statement(
-    16, "INSERT INTO marks (id, run, name, kind, error, at) VALUES (?, ?, ?, ?, ?, ?)"
-)
+MARK: Final = Statement(16, "INSERT INTO marks (id, run, name, kind, error, at) VALUES (?, ?, ?, ?, ?, ?)")
 EVENT: Final = Statement(17, "INSERT INTO events (at, run, kind, step, data) VALUES (?, ?, ?, ?, ?)")

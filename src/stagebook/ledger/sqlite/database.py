@@ -1,0 +1,137 @@
+"""A ledger's SQLite database: its writing session and its readers."""
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from stagebook.ledger.blob_files import BlobFiles
+from stagebook.ledger.location import Location
+from stagebook.ledger.sqlite.connection import check_file, open_reader, open_writer
+from stagebook.ledger.sqlite.errors import explain
+from stagebook.ledger.sqlite.session import SqliteSession
+from stagebook.model.errors import LedgerError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SqliteDatabase:
+    """Connections to one database.
+
+    Readers never wait for the writer (WAL); those of a ledger in memory share a lock with it instead. A small read runs where it
+    is asked for: it takes less time than handing it to a thread.
+
+    Args:
+        location: The ledger's place.
+        read_only: Whether nothing is to be written, not even a missing file.
+        busy_seconds: How long to wait for another process.
+
+    Raises:
+        LedgerError: It cannot be opened, or is no ledger.
+    """
+
+    def __init__(self, location: Location, *, read_only: bool, busy_seconds: float) -> None:
+        self.where = str(location)
+        self._busy_seconds = busy_seconds
+        self._guard: AbstractContextManager[object] = threading.RLock() if location.path is None else nullcontext()
+        self.blobs = BlobFiles((location.folder or Path()) / "blobs")
+        self.session: SqliteSession | None = None
+        address = location.address
+        if location.path is not None:
+            address = _prepare_file(location, read_only=read_only)
+        if not read_only:
+            connection = open_writer(address, self.where, busy_seconds)
+            self.session = SqliteSession(
+                connection, self._guard, self.blobs, files=location.path is not None, where=self.where
+            )
+        self.address = address
+        self._near = open_reader(address, self.where, busy_seconds)
+        self._near_lock = threading.Lock()
+        self._far: sqlite3.Connection | None = None
+        self._far_lock = threading.Lock()
+
+    def read(self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Read something small, here and now.
+
+        Raises:
+            LedgerError: The database failed.
+        """
+        with self._near_lock:
+            return self._call(self._near, function, *args, **kwargs)
+
+    async def read_apart(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Read something large in a thread of its own, so that the event loop goes on.
+
+        Raises:
+            LedgerError: The database failed.
+        """
+        return await asyncio.to_thread(lambda: self._read_far(function, *args, **kwargs))
+
+    def close(self) -> None:
+        """Close the readers; the session is closed by its thread. Doing it again does nothing."""
+        with self._near_lock, self._far_lock, self._guard:
+            self._near.close()
+            if self._far is not None:
+                self._far.close()
+
+    def _read_far(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        with self._far_lock:
+            if self._far is None:
+                with self._guard:
+                    self._far = open_reader(self.address, self.where, self._busy_seconds)
+            return self._call(self._far, function, *args, **kwargs)
+
+    def _call(
+        self,
+        connection: sqlite3.Connection,
+        function: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        try:
+            with self._guard:
+                return function(connection, *args, **kwargs)
+        except sqlite3.ProgrammingError as error:
+            raise LedgerError(f"the ledger {self.where} is closed; open it again to read") from error
+        except sqlite3.Error as error:
+            raise explain(error, self.where) from error
+
+
+def _prepare_file(location: Location, *, read_only: bool) -> str:
+    """Look at what is there, make what is missing, and give the address to open."""
+    path = location.path
+    if path is None:
+        return location.address
+    if path.is_dir():
+        raise LedgerError(f"{path} is a folder, not a ledger; name a file in it: {path / 'ledger.db'}")
+    if path.exists():
+        check_file(path)
+    elif read_only:
+        raise LedgerError(f"no ledger is at {path}: nothing has been run here yet, or name the right one with --ledger")
+    else:
+        _make_file(path)
+    if not read_only:
+        return f"{location.address}?mode=rw"
+    if os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-shm").exists():
+        return f"{location.address}?mode=ro"
+    # WAL needs a file for shared memory beside the database; where none can be made, nobody else can be writing either
+    return f"{location.address}?mode=ro&immutable=1"
+
+
+def _make_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise LedgerError(
+            f"the ledger {path} cannot be made: {error.strerror}; check the permissions of {path.parent} or name another place with --ledger"
+        ) from error

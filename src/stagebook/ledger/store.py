@@ -1,0 +1,301 @@
+"""The ledger as everyone uses it: writing, claiming and reading."""
+
+import asyncio
+import os
+import platform
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from stagebook.ledger.claim import Claim, HeldLock, Locks, who_drives
+from stagebook.ledger.clock import now
+from stagebook.ledger.commands import BeginDrive, Command, CreateRun, EndDrive, LoseUnanswered, ReserveWriter
+from stagebook.ledger.entry import Entry
+from stagebook.ledger.facts import Fact
+from stagebook.ledger.ids import Ids
+from stagebook.ledger.location import locate
+from stagebook.ledger.locks import FolderLocks, MemoryLocks
+from stagebook.ledger.names import choose_run, no_such_run
+from stagebook.ledger.sqlite import reading
+from stagebook.ledger.sqlite.database import SqliteDatabase
+from stagebook.ledger.sqlite.payloads import read_payload
+from stagebook.ledger.writer import Writer
+from stagebook.model.errors import LedgerError, NotFound, RunIsDriven
+from stagebook.model.records import NewRun, OutputRef, RecordedExchange, Run, Step
+
+BUSY_SECONDS: Final = 30.0
+"""How long a commit waits for another process before it fails."""
+PAGE: Final = 500
+"""Outputs read at once by a stream."""
+_CLAIM_TRIES: Final = 5
+"""`is_driven` of another process holds the lock for an instant; a claim that meets it tries again."""
+_CLAIM_PAUSE: Final = 0.01
+
+
+class Ledger:
+    """The store of everything that runs do; made by `Ledger.open`.
+
+    What is written is seen by readers once it is durable. One ledger may be open in many processes.
+    """
+
+    def __init__(self, database: SqliteDatabase, locks: Locks) -> None:
+        self._database = database
+        self._locks = locks
+        self._held: dict[tuple[int, int], HeldLock] = {}
+        self._writer = Writer(database.session) if database.session is not None else None
+        self._ids = Ids(self._reserve)
+
+    @classmethod
+    async def open(
+        cls, url: str | Path | None = None, *, read_only: bool = False, busy_seconds: float = BUSY_SECONDS
+    ) -> "Ledger":
+        """Open a ledger, making it if it is not there.
+
+        Args:
+            url: None for `.stagebook/ledger.db` in the current folder, a path, `sqlite:///path`, or `:memory:`.
+            read_only: Write nothing, not even a missing file.
+            busy_seconds: How long to wait for another process.
+
+        Raises:
+            LedgerError: It cannot be opened, or what is there is no ledger.
+            LedgerTooNew: A newer Stagebook wrote it.
+        """
+        location = locate(url)
+        locks: Locks = MemoryLocks() if location.folder is None else FolderLocks(location.folder / "locks")
+        database = await asyncio.to_thread(SqliteDatabase, location, read_only=read_only, busy_seconds=busy_seconds)
+        return cls(database, locks)
+
+    async def close(self) -> None:
+        """Commit what was handed in and close; doing it again does nothing.
+
+        Raises:
+            WriteRefused: Something followed was refused, and nobody was told yet.
+            LedgerError: Something followed could not be written.
+        """
+        for lock in self._held.values():
+            lock.release()
+        self._held.clear()
+        try:
+            if self._writer is not None:
+                await asyncio.to_thread(self._writer.close)
+        finally:
+            self._database.close()
+
+    async def __aenter__(self) -> "Ledger":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def new_id(self) -> int:
+        """Give a number that no other row of this ledger has, in any process; below 2**53.
+
+        Raises:
+            LedgerError: The first one of a process takes a row of the ledger, which could not be written.
+        """
+        return self._ids.next()
+
+    async def write(self, *facts: Fact) -> None:
+        """Write a unit of facts, whole or not at all, and return when it is durable, with everything handed in before it.
+
+        Without facts it only waits for what was handed in before. A task that is cancelled while it waits takes nothing back.
+
+        Raises:
+            StaleWriter: The run was claimed anew since; nothing of the unit was written.
+            WriteRefused: The database refuses a fact, or refused one that was followed for the same run (told once, by the first
+                unit that comes after it); nothing of the unit was written.
+            LedgerError: The database failed as a whole; nothing of the unit was written.
+        """
+        writer = self._writing()
+        waiter: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        entry = Entry(facts, None, waiter)
+        refusal = writer.refusal_of(entry)
+        if refusal is not None:
+            raise refusal
+        writer.put(entry)
+        await waiter
+
+    def follow(self, *facts: Fact) -> None:
+        """Write a unit of facts without waiting: durable in order with the next `write`, or some 50 ms later by itself.
+
+        A refusal is raised by the next `write` for the same run, or else by `close`. If the database fails, the unit is kept and
+        tried again.
+
+        Raises:
+            WriteRefused: A fact cannot be stored as it is.
+            LedgerError: The ledger is closed or read-only.
+        """
+        self._writing().put(Entry(facts))
+
+    async def create_run(self, run: NewRun) -> Run:
+        """Write a new run, under `RUN_YYYYMMDD_HHMMSS` (UTC), with `_2` and so on for others of the same second.
+
+        Raises:
+            WriteRefused: The database refuses it.
+            LedgerError: The database failed.
+        """
+        number = self.new_id()
+        await self._command(CreateRun(number, run, now()))
+        return await self._run_by(number)
+
+    async def claim(self, run_id: str) -> Claim:
+        """Take a run to drive it: from now on, writes of earlier drivers are refused.
+
+        Raises:
+            RunIsDriven: A living process has it.
+            NotFound: No such run.
+            LedgerError: The database failed.
+        """
+        found = await self.run(run_id)
+        lock = await self._lock(found.run_id)
+        try:
+            fence = _number(await self._command(BeginDrive(found.id, os.getpid(), platform.node(), now())))
+        except BaseException:
+            lock.release()
+            raise
+        claim = Claim(found.id, found.run_id, fence, self._release)
+        self._held[claim.run, claim.fence] = lock
+        return claim
+
+    def is_driven(self, run_id: str) -> bool:
+        """Whether a living process drives the run; by its full readable id."""
+        return self._locks.is_held(run_id)
+
+    async def lose_unanswered(self, run: int, fence: int, at: int) -> int:
+        """Declare lost what earlier drivers of a run sent and never heard of again.
+
+        Args:
+            run: Id of the run.
+            fence: The present driver's claim.
+            at: Now.
+
+        Returns:
+            How many exchanges that were: each is possibly paid.
+        """
+        return _number(await self._command(LoseUnanswered(run, fence, at)))
+
+    async def run(self, run_id: str) -> Run:
+        """Read a run.
+
+        Args:
+            run_id: Readable id, the beginning or the end of one if only one run has it, or `last`.
+
+        Raises:
+            NotFound: No run is called so, or several; the text lists the nearest.
+        """
+        read = self._database.read
+        found = read(reading.find_run, run_id)
+        if found is None:
+            known = [] if run_id == "last" else read(reading.run_ids_like, run_id, 10)
+            latest = read(reading.latest_run_ids, 200)
+            found = read(reading.find_run, choose_run(run_id, known, latest))
+        if found is None:
+            raise no_such_run(run_id, [])
+        return await self._with_input(*found)
+
+    async def runs(self, *, pipeline: str | None = None, tag: str | None = None, limit: int = 50) -> list[Run]:
+        """List runs, newest first; their `input` is left empty (it may be large)."""
+        return await self._database.read_apart(reading.list_runs, pipeline, tag, limit)
+
+    async def steps(self, run: int) -> list[Step]:
+        """List a run's steps, oldest first."""
+        return await self._database.read_apart(reading.list_steps, run)
+
+    async def outputs(self, run: int) -> list[OutputRef]:
+        """List a run's live outputs, in the order of their first appearance."""
+        return await self._database.read_apart(reading.list_outputs, run)
+
+    async def output_data(self, output: int) -> bytes:
+        """Read an output's JSON by its id, whether it is live or was replaced.
+
+        Raises:
+            NotFound: No such output, or it stands for a removal.
+        """
+        row = self._database.read(reading.output_data, output)
+        if row is None or row[0] is None:
+            raise NotFound(f"output {output} is not in this ledger{'' if row is None else ': it was removed'}")
+        return row[0].encode()
+
+    async def output_of(self, run: int, stage: str, item: str) -> bytes | None:
+        """Read the live output of a stage for an item (WHOLE for a stage's only one); None if there is none."""
+        data = self._database.read(reading.item_data, run, stage, item)
+        return None if data is None else data.encode()
+
+    async def stage_outputs(self, run: int, stage: str) -> AsyncIterator[tuple[str, bytes]]:
+        """Stream (item, JSON) of a stage's live outputs, in the order of their first appearance, some hundred at a time."""
+        after = 0
+        while True:
+            rows = await self._database.read_apart(reading.stage_data, run, stage, after, PAGE)
+            for first, item, data in rows:
+                after = first
+                yield item, data.encode()
+            if len(rows) < PAGE:
+                return
+
+    async def recorded(self, step: int) -> list[RecordedExchange]:
+        """List a step's exchanges, oldest first."""
+        return self._database.read(reading.recorded, step)
+
+    async def payload(self, digest: bytes) -> bytes:
+        """Read bytes by their hash.
+
+        Raises:
+            NotFound: They are not here.
+            LedgerError: They are damaged.
+        """
+        return self._database.read(read_payload, self._database.blobs, digest)
+
+    async def _run_by(self, number: int) -> Run:
+        found = self._database.read(reading.find_run, number)
+        if found is None:
+            raise NotFound(f"run {number} is not in this ledger")
+        return await self._with_input(*found)
+
+    async def _with_input(self, run: Run, digest: bytes) -> Run:
+        return replace(run, input=await self.payload(digest))
+
+    async def _lock(self, run_id: str) -> HeldLock:
+        holder: dict[str, object] = {"pid": os.getpid(), "host": platform.node(), "since": now()}
+        for _ in range(_CLAIM_TRIES):
+            try:
+                lock = self._locks.take(run_id, holder)
+            except OSError as error:
+                raise LedgerError(
+                    f"the run {run_id} cannot be locked: {error.strerror} ({error.filename}); check the folder's permissions"
+                ) from error
+            if lock is not None:
+                return lock
+            await asyncio.sleep(_CLAIM_PAUSE)
+        raise RunIsDriven(who_drives(run_id, self._locks.holder(run_id)))
+
+    async def _release(self, claim: Claim) -> None:
+        lock = self._held.pop((claim.run, claim.fence), None)
+        if lock is None:
+            return
+        try:
+            await self._command(EndDrive(claim.run, claim.fence, now()))
+        finally:
+            lock.release()
+
+    def _writing(self) -> Writer:
+        if self._writer is None:
+            raise LedgerError(f"the ledger {self._database.where} was opened for reading only")
+        return self._writer
+
+    async def _command(self, command: Command) -> object:
+        waiter: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._writing().put(Entry((), command, waiter))
+        return await waiter
+
+    def _reserve(self) -> int:
+        return _number(self._writing().ask(ReserveWriter(os.getpid(), platform.node(), now())))
+
+
+def _number(answer: object) -> int:
+    if not isinstance(answer, int):
+        raise TypeError(f"a command answered {answer!r} where a number belongs")
+    return answer
