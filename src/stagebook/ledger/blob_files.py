@@ -55,7 +55,8 @@ class BlobFiles:
             return (self._folder / location).read_bytes()
         except OSError as error:
             raise LedgerError(
-                f"the ledger's file {self._folder / location} cannot be read ({error.strerror}); it belongs beside the database: restore it from where that came from"
+                f"the ledger's file {self._folder / location} cannot be read ({error.strerror}); "
+                "it belongs beside the database: restore it from where that came from"
             ) from error
 
 

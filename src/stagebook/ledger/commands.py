@@ -44,7 +44,7 @@ class EndDrive:
 
 @dataclass(frozen=True, slots=True)
 class LoseUnanswered:
-    """Declare the exchanges that earlier drivers sent, and that nobody can answer any more, lost; answers with their number."""
+    """Declare lost what earlier drivers sent and nobody can answer any more; answers with how many that were."""
 
     run: int
     fence: int

@@ -22,6 +22,8 @@ class Body:
     """The run whose input they may resemble."""
     exchange: int | None = None
     """Where the run is not known: the exchange that tells it."""
+    plain: bool = False
+    """Never packed, so that plain SQL can read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ _NO_BODIES: Final[tuple[Body, ...]] = ()
 class Entry:
     """One unit of facts that is durable as a whole or not at all, or one command.
 
-    What costs time and needs no database (hashing, cutting, checking JSON) is done here, where the unit is handed in, so that a
-    unit that cannot be stored is refused before anything waits.
+    What costs time and needs no database (hashing, cutting, checking JSON) is done here, where the unit is handed
+    in, so that a unit that cannot be stored is refused before anything waits.
 
     Args:
         facts: The unit.

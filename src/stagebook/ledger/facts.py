@@ -1,4 +1,4 @@
-"""What can be written: each class is one fact, and a tuple of facts is one unit that is durable as a whole or not at all."""
+"""What can be written: each class is one fact; a tuple of facts is one unit, durable as a whole or not at all."""
 
 from dataclasses import dataclass
 
@@ -21,13 +21,17 @@ class StepStarted:
     """From 1."""
     fingerprint: bytes | None
     reads: bytes
-    """JSON object: parameter -> output id, "input" for the run's input, null, a list of ids, or {"stage", "count"} for more than 1000."""
+    """JSON object: parameter -> output id, "input" for the run's input, null, a list of ids, or {"stage", "count"}
+    for more than 1000."""
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class StepEnded:
-    """A step's attempt ended; fenced. With `final=False` the attempt failed and the step stays running (it is tried again)."""
+    """A step's attempt ended; fenced.
+
+    With `final=False` the attempt failed and the step stays running (it is tried again).
+    """
 
     step: int
     run: int
@@ -45,7 +49,7 @@ class StepEnded:
 
 @dataclass(frozen=True, slots=True)
 class StepSkipped:
-    """A step was decided without being begun (its function returned Skip, or what it reads was skipped or failed); upserts, fenced."""
+    """A step was decided without being begun (what it reads was skipped or failed); upserts, fenced."""
 
     step: int
     run: int
@@ -58,7 +62,10 @@ class StepSkipped:
 
 @dataclass(frozen=True, slots=True)
 class OutputMade:
-    """A stage wrote an output: a new version, unless the live one has the same content hash (then nothing is written, and `id` means nothing)."""
+    """A stage wrote an output: a new version.
+
+    Unless the live one has the same content hash: then nothing is written, and `id` means nothing.
+    """
 
     id: int
     """From `new_id()`."""
@@ -183,7 +190,7 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Something worth telling that is not a step: driver started or ended, calls possibly paid, a warning on the run."""
+    """Something worth telling that is not a step: calls possibly paid, a warning on the run."""
 
     run: int
     kind: str

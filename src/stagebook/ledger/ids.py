@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 COUNTER_BITS: Final = 30
-"""Lower bits of an id: a process gives out 2**30 numbers before it takes another writer number. 23 bits are left above them, since
-JavaScript and JSON readers hold integers exactly below 2**53."""
+"""Lower bits of an id: a process gives out 2**30 numbers before it takes another writer number. 23 bits are left
+above them, since JavaScript and JSON readers hold integers exactly below 2**53."""
 
 
 class Ids:

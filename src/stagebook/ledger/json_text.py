@@ -15,8 +15,9 @@ _REPLACEMENT: Final = "�"
 def clean_json(data: bytes, what: str) -> tuple[str, bool]:
     r"""Turn a JSON document into text that every database stores and every client reads.
 
-    A NUL (`\u0000` inside a string) ends a text early in SQLite's JSON functions and is refused by PostgreSQL's `jsonb`,
-    so it becomes U+FFFD. NaN and infinities are not JSON (RFC 8259, section 6) and would poison every later reader.
+    A NUL (`\u0000` inside a string) ends a text early in SQLite's JSON functions and is refused by PostgreSQL's
+    `jsonb`, so it becomes U+FFFD. NaN and infinities are not JSON (RFC 8259, section 6) and would poison every later
+    reader.
 
     Args:
         data: The document.
@@ -33,7 +34,8 @@ def clean_json(data: bytes, what: str) -> tuple[str, bool]:
             orjson.loads(data)
         except orjson.JSONDecodeError as error:
             raise WriteRefused(
-                f"{what} is not JSON ({error}); NaN and infinities have no place there: write null or leave the field out"
+                f"{what} is not JSON ({error}); NaN and infinities have no place there: "
+                "write null or leave the field out"
             ) from None
     replaced = False
     if _NUL_ESCAPE in data:

@@ -36,8 +36,8 @@ def locate(url: str | Path | None) -> Location:
     """Read what a user wrote.
 
     Args:
-        url: None for `.stagebook/ledger.db` in the current folder, a path, `sqlite:///path` (relative; four slashes: absolute), or
-            `:memory:`.
+        url: None for `.stagebook/ledger.db` in the current folder, a path, `sqlite:///path` (relative; four slashes:
+            absolute), or `:memory:`.
 
     Raises:
         LedgerError: It is of a kind that is not known.
@@ -46,7 +46,7 @@ def locate(url: str | Path | None) -> Location:
         url = DEFAULT
     text = str(url)
     if text in {MEMORY, f"{_SCHEME}{MEMORY}", _SCHEME.rstrip("/") + "//"}:
-        # the "memdb" file system of SQLite (3.36): shared by the connections of this process that name it, gone with the last
+        # SQLite's "memdb" (3.36): shared by the connections of this process that name it, gone with the last
         return Location(None, f"file:/stagebook-{next(_numbers)}?vfs=memdb")
     if text.startswith(_SCHEME):
         text = unquote(text.removeprefix(_SCHEME))

@@ -37,7 +37,8 @@ class RunLock:
 class FolderLocks:
     """Locks as files in a folder, for every process of this machine.
 
-    A file that was left by a killed process means nothing: only the lock on it does, and the system has taken that away.
+    A file that was left by a killed process means nothing: only the lock on it does, and the system has taken that
+        away.
 
     Args:
         folder: Made when the first lock is taken.

@@ -11,7 +11,8 @@ from stagebook.model.errors import LedgerError
 LEVEL: Final = 3
 """zstd level of what has no dictionary: near 300 MB/s, and higher levels gain under a tenth on text of this size."""
 DICTIONARY_LEVEL: Final = 12
-"""zstd level with a dictionary: from here it finds the sentences of a transcript behind the numbers put between them."""
+"""zstd level with a dictionary: from here it finds the sentences of a transcript behind the numbers put between
+them."""
 DICTIONARY_LEAST: Final = 4096
 """Bytes of an input from which it serves as dictionary; below, a table of its own is not worth building."""
 DICTIONARY_MOST: Final = 4 << 20
@@ -103,7 +104,8 @@ def unpack(encoding: int, body: bytes, size: int, base: bytes | None) -> bytes:
         return zstandard.ZstdDecompressor(dict_data=_table(base)).decompress(body, max_output_size=size)
     except zstandard.ZstdError as error:
         raise LedgerError(
-            f"a stored payload of {size} bytes cannot be unpacked ({error}): the ledger is damaged; `stagebook check` lists what it touches"
+            f"a stored payload of {size} bytes cannot be unpacked ({error}): the ledger is damaged; "
+            "`stagebook check` lists what it touches"
         ) from error
 
 

@@ -3,16 +3,17 @@
 import asyncio
 import os
 import platform
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from stagebook.ledger.claim import Claim, HeldLock, Locks, who_drives
 from stagebook.ledger.clock import now
 from stagebook.ledger.commands import BeginDrive, Command, CreateRun, EndDrive, LoseUnanswered, ReserveWriter
 from stagebook.ledger.entry import Entry
+from stagebook.ledger.event import Event
 from stagebook.ledger.facts import Fact
 from stagebook.ledger.ids import Ids
 from stagebook.ledger.location import locate
@@ -21,9 +22,14 @@ from stagebook.ledger.names import choose_run, no_such_run
 from stagebook.ledger.sqlite import reading
 from stagebook.ledger.sqlite.database import SqliteDatabase
 from stagebook.ledger.sqlite.payloads import read_payload
+from stagebook.ledger.sqlite.requests import read_request
+from stagebook.ledger.sqlite.totals import summarize
+from stagebook.ledger.summary import RunSummary
+from stagebook.ledger.table import LIMIT, TIMEOUT, Cell, Table
 from stagebook.ledger.writer import Writer
 from stagebook.model.errors import LedgerError, NotFound, RunIsDriven
 from stagebook.model.records import NewRun, OutputRef, RecordedExchange, Run, Step
+from stagebook.model.status import Wish
 
 BUSY_SECONDS: Final = 30.0
 """How long a commit waits for another process before it fails."""
@@ -83,7 +89,7 @@ class Ledger:
         finally:
             self._database.close()
 
-    async def __aenter__(self) -> "Ledger":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -100,14 +106,15 @@ class Ledger:
         return self._ids.next()
 
     async def write(self, *facts: Fact) -> None:
-        """Write a unit of facts, whole or not at all, and return when it is durable, with everything handed in before it.
+        """Write a unit of facts, whole or not at all, and return when it is durable.
 
-        Without facts it only waits for what was handed in before. A task that is cancelled while it waits takes nothing back.
+        What was handed in before it is durable then, too; without facts it only waits for that. A task that is
+        cancelled while it waits takes nothing back.
 
         Raises:
             StaleWriter: The run was claimed anew since; nothing of the unit was written.
-            WriteRefused: The database refuses a fact, or refused one that was followed for the same run (told once, by the first
-                unit that comes after it); nothing of the unit was written.
+            WriteRefused: The database refuses a fact, or refused one that was followed for the same run (told once,
+                by the first unit that comes after it); nothing of the unit was written.
             LedgerError: The database failed as a whole; nothing of the unit was written.
         """
         writer = self._writing()
@@ -122,8 +129,8 @@ class Ledger:
     def follow(self, *facts: Fact) -> None:
         """Write a unit of facts without waiting: durable in order with the next `write`, or some 50 ms later by itself.
 
-        A refusal is raised by the next `write` for the same run, or else by `close`. If the database fails, the unit is kept and
-        tried again.
+        A refusal is raised by the next `write` for the same run, or else by `close`. If the database fails, the unit
+        is kept and tried again.
 
         Raises:
             WriteRefused: A fact cannot be stored as it is.
@@ -226,7 +233,7 @@ class Ledger:
         return None if data is None else data.encode()
 
     async def stage_outputs(self, run: int, stage: str) -> AsyncIterator[tuple[str, bytes]]:
-        """Stream (item, JSON) of a stage's live outputs, in the order of their first appearance, some hundred at a time."""
+        """Stream (item, JSON) of a stage's live outputs, in the order of their first appearance."""
         after = 0
         while True:
             rows = await self._database.read_apart(reading.stage_data, run, stage, after, PAGE)
@@ -249,6 +256,80 @@ class Ledger:
         """
         return self._database.read(read_payload, self._database.blobs, digest)
 
+    async def request_body(self, exchange: int) -> bytes:
+        """Put an exchange's request together again, byte for byte, and check it against the hash of what was sent.
+
+        Raises:
+            NotFound: No such exchange, or a part of it was purged.
+            LedgerError: It is damaged.
+        """
+        return self._database.read(read_request, self._database.blobs, exchange)
+
+    async def definition(self, digest: bytes) -> bytes:
+        """Read the declaration that a run was made from (`Run.definition_hash`), canonical JSON.
+
+        Raises:
+            NotFound: It is not here.
+        """
+        found = self._database.read(reading.definition, digest)
+        if found is None:
+            raise NotFound(f"no definition {digest.hex()} is in this ledger")
+        return found.encode()
+
+    async def wish(self, run: int) -> Wish:
+        """Read what its owner wants of a run; cheap enough to be asked often.
+
+        Raises:
+            NotFound: No such run.
+        """
+        found = self._database.read(reading.wish, run)
+        if found is None:
+            raise NotFound(f"run {run} is not in this ledger; it may have been deleted")
+        return Wish(found)
+
+    async def events(self, after: int = 0, *, run: int | None = None, limit: int = 1000) -> list[Event]:
+        """List what happened, in the order of commits.
+
+        Args:
+            after: The last `seq` seen.
+            run: Only of this run.
+            limit: Most events to give back.
+        """
+        return self._database.read(reading.events, after, run, limit)
+
+    async def summaries(self, runs: Iterable[int] | None = None) -> dict[int, RunSummary]:
+        """Add up steps, tokens, cost and warnings, by run and stage.
+
+        Args:
+            runs: Ids; None for every run of the ledger.
+
+        Returns:
+            By run id, for every run that has steps or exchanges (and for every one that was named).
+        """
+        chosen = None if runs is None else list(runs)
+        return await self._database.read_apart(summarize, chosen)
+
+    async def query(
+        self,
+        sql: str,
+        parameters: Sequence[Cell] = (),
+        *,
+        limit: int = LIMIT,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109  SQLite itself stops at it; a cancelled thread would go on
+    ) -> Table:
+        """Ask the ledger in SQL, read-only; the views and `payload_text(hash)` are there.
+
+        Args:
+            sql: One SELECT.
+            parameters: For its question marks.
+            limit: Most rows to give back.
+            timeout: Seconds that it may take.
+
+        Raises:
+            InputError: The statement is wrong, writes, or took too long.
+        """
+        return await self._database.ask(sql, parameters, limit, timeout)
+
     async def _run_by(self, number: int) -> Run:
         found = self._database.read(reading.find_run, number)
         if found is None:
@@ -265,7 +346,8 @@ class Ledger:
                 lock = self._locks.take(run_id, holder)
             except OSError as error:
                 raise LedgerError(
-                    f"the run {run_id} cannot be locked: {error.strerror} ({error.filename}); check the folder's permissions"
+                    f"the run {run_id} cannot be locked: {error.strerror} ({error.filename}); "
+                    "check the folder's permissions"
                 ) from error
             if lock is not None:
                 return lock

@@ -42,9 +42,9 @@ class Session(Protocol):
 class Writer:
     """A thread with a session of its own.
 
-    Entries are committed in the order in which they were handed in, many in one transaction. When others came while the last
-    transaction was being committed, it waits for more as long as more keep coming, up to 2 ms: a commit costs the same for one
-    row as for fifty. A lone caller never waits for others.
+    Entries are committed in the order in which they were handed in, many in one transaction. When others came while
+    the last transaction was being committed, it waits for more as long as more keep coming, up to 2 ms: a commit
+    costs the same for one row as for fifty. A lone caller never waits for others.
 
     Args:
         session: Used by this thread only.
@@ -92,7 +92,9 @@ class Writer:
         return None
 
     def close(self) -> None:
-        """Commit everything that was handed in, end the thread and let the database go; blocks. Doing it again does nothing.
+        """Commit everything that was handed in, end the thread and let the database go; blocks.
+
+        Doing it again does nothing.
 
         Raises:
             LedgerError: Something followed could not be written.

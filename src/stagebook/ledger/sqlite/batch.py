@@ -15,14 +15,15 @@ from stagebook.model.status import ExchangeState, StepStatus
 
 Row = tuple[Any, ...]  # Any: what sqlite3 binds, one type per column
 NO_CHARGE: Final[Row] = (None,) * 11
+_CONTENT_HASH: Final = 5
 
 
 class Batch:
     """The rows of one transaction, waiting to be executed.
 
-    Facts of one batch are executed statement by statement. That keeps their order wherever it matters, because statements are
-    ranked as facts follow each other (a step starts before it ends); where a step begins again within the batch, what came
-    before is executed first.
+    Facts of one batch are executed statement by statement. That keeps their order wherever it matters, because
+    statements are ranked as facts follow each other (a step starts before it ends); where a step begins again within
+    the batch, what came before is executed first.
 
     Args:
         connection: In a transaction.
@@ -34,6 +35,8 @@ class Batch:
         self._fences = fences
         self._rows: dict[s.Statement, list[Row]] = {}
         self._steps: set[int] = set()
+        self._started: dict[int, tuple[Row, Row]] = {}
+        """By step: the rows of one that started in this batch and did not end in it so far."""
 
     def add(self, entry: Entry) -> None:
         """Take a unit's facts.
@@ -51,16 +54,32 @@ class Batch:
             WriteRefused: A row that should have changed something changed nothing.
             sqlite3.Error: The database refused a row or failed.
         """
+        for step, attempt in self._started.values():
+            self.row(s.STEP_STARTED, *step)
+            self.row(s.ATTEMPT_STARTED, *attempt)
         for statement in sorted(self._rows, key=_rank):
             rows = self._rows[statement]
-            if len(rows) == 1:
-                cursor = self._connection.execute(statement.sql, rows[0])
-            else:
-                cursor = self._connection.executemany(statement.sql, rows)
-            if statement.missing is not None and cursor.rowcount != len(rows):
+            if statement is s.OUTPUT:
+                self._execute_outputs(rows)
+            elif self._run(statement, rows) != len(rows) and statement.missing is not None:
                 raise WriteRefused(f"the ledger refused a row: {statement.missing}")
         self._rows.clear()
+        self._started.clear()
         self._steps.clear()
+
+    def _execute_outputs(self, rows: list[Row]) -> None:
+        """Try the statement for first versions, and where some were not first, the one for all.
+
+        It does nothing for those that the first one wrote: they are live, with this very content.
+        """
+        removals = any(row[_CONTENT_HASH] is None for row in rows)
+        if removals or self._run(s.FIRST_OUTPUT, rows) != len(rows):
+            self._run(s.OUTPUT, rows)
+
+    def _run(self, statement: s.Statement, rows: list[Row]) -> int:
+        if len(rows) == 1:
+            return self._connection.execute(statement.sql, rows[0]).rowcount
+        return self._connection.executemany(statement.sql, rows).rowcount
 
     def row(self, statement: s.Statement, *values: object) -> None:
         """Take one row."""
@@ -77,38 +96,36 @@ class Batch:
 
     def _step_started(self, fact: f.StepStarted, _: Entry) -> None:
         self._begin(fact.step)
-        self.row(
-            s.STEP_STARTED,
-            fact.step,
-            fact.run,
-            fact.stage,
-            fact.item,
-            fact.attempt,
-            fact.fingerprint,
-            fact.at,
-            fact.reads.decode(),
+        reads = fact.reads.decode()
+        self._started[fact.step] = (
+            (fact.step, fact.run, fact.stage, fact.item, fact.attempt, fact.fingerprint, fact.at, reads),
+            (fact.step, fact.attempt, fact.fence, fact.at),
         )
-        self.row(s.ATTEMPT_STARTED, fact.step, fact.attempt, fact.fence, fact.at)
 
     def _step_ended(self, fact: f.StepEnded, _: Entry) -> None:
         self._steps.add(fact.step)
         reason = None if fact.reason is None else clean_text(fact.reason)
+        warnings = _texts(fact.warnings)
+        kind = fact.status if fact.final else "attempt_failed"
+        self.row(s.EVENT, fact.at, fact.run, kind, fact.step, None)
+        started = self._started.get(fact.step) if fact.final else None
+        if started is not None and started[1][1] == fact.attempt:
+            del self._started[fact.step]
+            (step, run, stage, item, number, fingerprint, at, reads), (_, _, fence, _) = started
+            self.row(
+                s.STEP_WHOLE,
+                *(step, run, stage, item, fact.status, number, fingerprint, reason, warnings, fact.reused_from),
+                *(at, fact.at, reads),
+            )
+            self.row(s.ATTEMPT_WHOLE, step, number, fence, fact.status, at, fact.at, fact.error_type, reason)
+            return
         if fact.final:
             self.row(
                 s.STEP_ENDED,
-                fact.status,
-                fact.attempt,
-                reason,
-                _texts(fact.warnings),
-                fact.reused_from,
-                fact.at,
-                fact.step,
-                fact.run,
+                *(fact.status, fact.attempt, reason, warnings, fact.reused_from, fact.at, fact.step, fact.run),
             )
-            self.row(s.EVENT, fact.at, fact.run, fact.status, fact.step, None)
         else:
             self.row(s.STEP_RETRIED, fact.attempt, fact.at, fact.step, fact.run)
-            self.row(s.EVENT, fact.at, fact.run, "attempt_failed", fact.step, None)
         self.row(s.ATTEMPT_ENDED, fact.status, fact.at, fact.error_type, reason, fact.step, fact.attempt)
 
     def _step_skipped(self, fact: f.StepSkipped, _: Entry) -> None:

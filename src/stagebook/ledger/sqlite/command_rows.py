@@ -7,6 +7,7 @@ import orjson
 
 from stagebook.ledger.commands import BeginDrive, Command, CreateRun, EndDrive, LoseUnanswered, ReserveWriter
 from stagebook.ledger.entry import Body
+from stagebook.ledger.payload_codec import DICTIONARY_LEAST
 from stagebook.ledger.sqlite.stage_rows import stage_rows
 from stagebook.model.errors import WriteRefused
 from stagebook.model.exchange import content_hash
@@ -16,7 +17,8 @@ from stagebook.model.status import Wish
 def input_bodies(command: Command) -> tuple[Body, ...]:
     """The payloads that a command stores: a new run's input."""
     if isinstance(command, CreateRun):
-        return (Body(content_hash(command.run.input), command.run.input, None),)
+        data = command.run.input
+        return (Body(content_hash(data), data, None, plain=len(data) < DICTIONARY_LEAST),)
     return ()
 
 
@@ -52,7 +54,8 @@ def _create_run(connection: sqlite3.Connection, command: CreateRun) -> str:
     run_id = _free_run_id(connection, command.at)
     connection.execute(
         """
-        INSERT INTO runs (id, run_id, pipeline, definition, source, input, settings, tags, wish, fence, parent, forked_at,
+        INSERT INTO runs (id, run_id, pipeline, definition, source, input, settings, tags, wish, fence, parent,
+        forked_at,
             created_at, created_via)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
         """,
@@ -88,7 +91,8 @@ def _definition(connection: sqlite3.Connection, pipeline: str, definition: bytes
     number = int(cursor.lastrowid or 0)
     connection.executemany(
         """
-        INSERT INTO stages (definition, name, label, number, phase, position, kind, each, axis, streams, text_field, output,
+        INSERT INTO stages (definition, name, label, number, phase, position, kind, each, axis, streams, text_field,
+        output,
             schema, prompt_id, model, step_key)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
@@ -123,16 +127,13 @@ def _begin_drive(connection: sqlite3.Connection, command: BeginDrive) -> int:
 
 
 def _lose_unanswered(connection: sqlite3.Connection, command: LoseUnanswered) -> int:
-    lost = connection.execute(
+    return connection.execute(
         """
         UPDATE exchanges SET state = 'lost', error = 'its driver ended before the answer came', received_at = ?
         WHERE run = ? AND state = 'sent' AND fence < ?
         """,
         (command.at, command.run, command.fence),
     ).rowcount
-    if lost:
-        _event(connection, command.at, command.run, "possibly_paid", {"exchanges": lost})
-    return lost
 
 
 def _event(connection: sqlite3.Connection, at: int, run: int, kind: str, data: dict[str, object]) -> None:

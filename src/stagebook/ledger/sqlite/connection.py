@@ -12,10 +12,14 @@ from stagebook.model.errors import LedgerError, LedgerTooNew
 APPLICATION_ID: Final = 0x53544742
 """`STGB`: tells a ledger from other SQLite files."""
 MAGIC: Final = b"SQLite format 3\0"
+HEADER_SIZE: Final = 100
+"""Bytes, of the database header: https://www.sqlite.org/fileformat.html#the_database_header says where what stands."""
+_LARGEST_PAGE: Final = 65536
+"""Does not fit its two bytes, so the header says 1."""
 OLDEST_SQLITE: Final = (3, 37, 0)
 """STRICT tables."""
-PAGE_SIZE: Final = 8192
-"""Bytes: an output of 4 KB stays in one page with its row."""
+PAGE_SIZE: Final = 4096
+"""Bytes. A commit writes every page that it touched, and a small unit touches six: larger pages make it slower."""
 
 
 def open_writer(uri: str, where: str, busy_seconds: float) -> sqlite3.Connection:
@@ -57,12 +61,7 @@ def open_reader(uri: str, where: str, busy_seconds: float) -> sqlite3.Connection
         connection = _connect(uri, busy_seconds)
         try:
             _check_kind(connection, where)
-            version = _pragma(connection, "user_version")
-            if version < VERSION:
-                raise LedgerError(
-                    f"the ledger {where} is of version {version}, and this Stagebook reads {VERSION}: open it once for writing "
-                    "(any command that runs something) to bring it up to date"
-                )
+            _check_version(connection, where)
             connection.execute("PRAGMA query_only = 1")
         except BaseException:
             connection.close()
@@ -80,7 +79,7 @@ def check_file(path: Path) -> None:
     """
     try:
         with path.open("rb") as file:
-            header = file.read(100)
+            header = file.read(HEADER_SIZE)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}; check its permissions") from error
@@ -93,20 +92,20 @@ def check_file(path: Path) -> None:
     wal = path.with_name(f"{path.name}-wal")
     if wal.exists() and wal.stat().st_size:
         return  # what is missing here may still stand there: SQLite will tell
-    page_size = int.from_bytes(header[16:18], "big") if len(header) >= 18 else 0
-    page_size = 65536 if page_size == 1 else page_size
-    pages = int.from_bytes(header[28:32], "big") if len(header) >= 32 else 1
-    if len(header) < 100 or pages * page_size > size:
+    page_size = int.from_bytes(header[16:18], "big")
+    pages = int.from_bytes(header[28:32], "big")
+    said = pages * (_LARGEST_PAGE if page_size == 1 else page_size)
+    if len(header) < HEADER_SIZE or said > size:
         raise LedgerError(
-            f"the ledger {path} is truncated: it says {pages * page_size} bytes and has {size}; restore it from a backup, "
-            "or name another with --ledger (nothing was changed)"
+            f"the ledger {path} is truncated: {size} bytes are left of {max(said, HEADER_SIZE)}; "
+            "restore it from a backup, or name another with --ledger (nothing was changed)"
         )
 
 
 def _connect(uri: str, busy_seconds: float) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise LedgerError(
-            f"this Python has SQLite {sqlite3.sqlite_version}; Stagebook needs 3.37 or newer: use a Python built with it"
+            f"this Python has SQLite {sqlite3.sqlite_version}; Stagebook needs 3.37 or newer: use a Python that has it"
         )
     return sqlite3.connect(
         uri, uri=True, isolation_level=None, check_same_thread=False, timeout=busy_seconds, cached_statements=256
@@ -118,13 +117,23 @@ def _check_kind(connection: sqlite3.Connection, where: str) -> None:
         return
     if _pragma(connection, "application_id") != APPLICATION_ID:
         raise LedgerError(
-            f"{where} is an SQLite database of another program, not a ledger; name another with --ledger (nothing was changed)"
+            f"{where} is an SQLite database of another program, not a ledger; "
+            "name another with --ledger (nothing was changed)"
         )
     version = _pragma(connection, "user_version")
     if version > VERSION:
         raise LedgerTooNew(
-            f"the ledger {where} was written by a newer Stagebook (version {version} of the schema, this one knows {VERSION}): "
-            "update stagebook, or name another ledger with --ledger"
+            f"the ledger {where} was written by a newer Stagebook (its schema is of version {version}, "
+            f"this one knows {VERSION}): update stagebook, or name another ledger with --ledger"
+        )
+
+
+def _check_version(connection: sqlite3.Connection, where: str) -> None:
+    version = _pragma(connection, "user_version")
+    if version < VERSION:
+        raise LedgerError(
+            f"the ledger {where} is of version {version}, and this Stagebook reads {VERSION}: open it once for "
+            "writing (any command that runs something) to bring it up to date"
         )
 
 

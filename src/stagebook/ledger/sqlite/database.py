@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -13,7 +13,9 @@ from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.location import Location
 from stagebook.ledger.sqlite.connection import check_file, open_reader, open_writer
 from stagebook.ledger.sqlite.errors import explain
+from stagebook.ledger.sqlite.query import Question
 from stagebook.ledger.sqlite.session import SqliteSession
+from stagebook.ledger.table import Cell, Table
 from stagebook.model.errors import LedgerError
 
 P = ParamSpec("P")
@@ -23,8 +25,8 @@ T = TypeVar("T")
 class SqliteDatabase:
     """Connections to one database.
 
-    Readers never wait for the writer (WAL); those of a ledger in memory share a lock with it instead. A small read runs where it
-    is asked for: it takes less time than handing it to a thread.
+    Readers never wait for the writer (WAL); those of a ledger in memory share a lock with it instead. A small read
+    runs where it is asked for: it takes less time than handing it to a thread.
 
     Args:
         location: The ledger's place.
@@ -73,6 +75,29 @@ class SqliteDatabase:
             LedgerError: The database failed.
         """
         return await asyncio.to_thread(lambda: self._read_far(function, *args, **kwargs))
+
+    async def ask(
+        self,
+        sql: str,
+        parameters: Sequence[Cell],
+        limit: int,
+        timeout: float,  # noqa: ASYNC109  SQLite itself stops at it; a cancelled thread would go on
+    ) -> Table:
+        """Answer a question from outside, in a thread and a connection of its own.
+
+        Raises:
+            InputError: The statement is wrong, writes, or took too long.
+        """
+        with self._guard:
+            question = Question(self.address, self.where, self.blobs, self._busy_seconds)
+        try:
+            return await asyncio.to_thread(self._ask, question, sql, parameters, limit, timeout)
+        finally:
+            question.stop()
+
+    def _ask(self, question: Question, sql: str, parameters: Sequence[Cell], limit: int, timeout: float) -> Table:
+        with self._guard:
+            return question.ask(sql, parameters, limit, timeout)
 
     def close(self) -> None:
         """Close the readers; the session is closed by its thread. Doing it again does nothing."""
@@ -133,5 +158,6 @@ def _make_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise LedgerError(
-            f"the ledger {path} cannot be made: {error.strerror}; check the permissions of {path.parent} or name another place with --ledger"
+            f"the ledger {path} cannot be made: {error.strerror}; check the permissions of {path.parent}, "
+            "or name another place with --ledger"
         ) from error

@@ -1,10 +1,11 @@
-"""Versions of the schema, each a step from the one before it."""
+"""Versions of the tables, each a step from the one before it. Views hold nothing, so they are simply made anew."""
 
 import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from stagebook.ledger.sqlite import v001
+from stagebook.ledger.sqlite.views import replace_views
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -34,6 +35,7 @@ def migrate(
     try:
         for version in range(_version(connection) + 1, newest + 1):  # read again: another process may have been faster
             migrations[version](connection)
+        replace_views(connection)
         connection.execute(f"PRAGMA application_id = {application_id}")
         connection.execute(f"PRAGMA user_version = {newest}")
         connection.execute("COMMIT")

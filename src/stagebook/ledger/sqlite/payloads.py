@@ -7,7 +7,7 @@ from typing import Final
 
 from stagebook.ledger.blob_files import BLOB_LEAST, BlobFiles
 from stagebook.ledger.entry import Body
-from stagebook.ledger.payload_codec import DICTIONARY_LEAST, Dictionary, Packer, unpack
+from stagebook.ledger.payload_codec import DICTIONARY_LEAST, Dictionary, Encoding, Packed, Packer, unpack
 from stagebook.model.errors import LedgerError, NotFound
 
 PayloadRow = tuple[bytes, int, int, bytes | None, str | None, bytes | None]
@@ -90,7 +90,9 @@ class PayloadWriter:
             self._runs.popitem(last=False)
 
     def _row(self, body: Body) -> PayloadRow:
-        packed = self._packer.pack(body.data, self._dictionary(body))
+        packed = Packed(Encoding.RAW, None, body.data)
+        if not body.plain:
+            packed = self._packer.pack(body.data, self._dictionary(body))
         size = len(body.data)
         if self._files and len(packed.body) > BLOB_LEAST:
             location = self._blobs.write(body.hash, packed.body)

@@ -6,32 +6,31 @@ from typing import Any, Final
 
 import orjson
 
+from stagebook.ledger.event import Event
+from stagebook.ledger.sqlite.fragments import LIVE
 from stagebook.model.records import OutputRef, RecordedExchange, Run, Step
 from stagebook.model.status import ExchangeState, StepStatus, Wish
 
 Row = tuple[Any, ...]  # Any: what sqlite3 gives, one type per column
 
 _RUN: Final = """
-SELECT r.id, r.run_id, r.pipeline, d.hash, r.source, r.settings, r.tags, r.wish, r.fence, r.parent, r.forked_at, r.created_at,
-    r.created_via, r.input
+SELECT r.id, r.run_id, r.pipeline, d.hash, r.source, r.settings, r.tags, r.wish, r.fence, r.parent, r.forked_at,
+    r.created_at, r.created_via, r.input
 FROM runs r JOIN definitions d ON d.id = r.definition
 """
 _STEPS: Final = """
-SELECT id, run, stage, item, status, attempts, failed_attempt, fingerprint, reason, warnings, reused_from, started_at, ended_at
+SELECT id, run, stage, item, status, attempts, failed_attempt, fingerprint, reason, warnings, reused_from, started_at,
+    ended_at
 FROM steps WHERE run = ? ORDER BY id
-"""
-_LIVE: Final = """
-o.content_hash IS NOT NULL AND o.version = (
-    SELECT max(version) FROM outputs WHERE run = o.run AND stage = o.stage AND item = o.item)
 """
 _OUTPUTS: Final = f"""
 SELECT o.id, o.stage, o.item, f.step, o.version, o.content_hash, o.size
 FROM outputs o JOIN outputs f ON f.id = o.first
-WHERE o.run = ? AND {_LIVE} ORDER BY o.first
+WHERE o.run = ? AND {LIVE} ORDER BY o.first
 """  # noqa: S608  made of constants
 _STAGE_DATA: Final = f"""
 SELECT o.first, o.item, o.data FROM outputs o
-WHERE o.run = ? AND o.stage = ? AND o.first > ? AND {_LIVE} ORDER BY o.first LIMIT ?
+WHERE o.run = ? AND o.stage = ? AND o.first > ? AND {LIVE} ORDER BY o.first LIMIT ?
 """  # noqa: S608  made of constants
 _ITEM_DATA: Final = """
 SELECT data FROM outputs WHERE run = ? AND stage = ? AND item = ? ORDER BY version DESC LIMIT 1
@@ -131,6 +130,31 @@ def recorded(connection: sqlite3.Connection, step: int) -> list[RecordedExchange
             response_headers=None if row[7] is None else row[7].encode(),
         )
         for row in connection.execute(_RECORDED, (step,)).fetchall()
+    ]
+
+
+def definition(connection: sqlite3.Connection, digest: bytes) -> str | None:
+    """A declaration's JSON."""
+    row = connection.execute("SELECT json FROM definitions WHERE hash = ?", (digest,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def wish(connection: sqlite3.Connection, run: int) -> str | None:
+    """What its owner wants of a run."""
+    row = connection.execute("SELECT wish FROM runs WHERE id = ?", (run,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def events(connection: sqlite3.Connection, after: int, run: int | None, limit: int) -> list[Event]:
+    """What happened after an event, in the order of commits."""
+    rows = connection.execute(
+        "SELECT seq, at, run, kind, step, data FROM events "
+        "WHERE seq > ?1 AND (?2 IS NULL OR run = ?2) ORDER BY seq LIMIT ?3",
+        (after, run, limit),
+    ).fetchall()
+    return [
+        Event(seq, at, of, kind, step, None if data is None else data.encode())
+        for seq, at, of, kind, step, data in rows
     ]
 
 

@@ -150,8 +150,8 @@ class SqliteSession:
             fence = getattr(fact, "fence", None)
             if fence is not None and fence != current:
                 raise StaleWriter(
-                    f"run {run} was claimed anew (claim {current}, this driver holds {fence}): a later driver has taken it over, "
-                    "so nothing of this unit was written"
+                    f"run {run} was claimed anew (claim {current}, this driver holds {fence}): a later driver has "
+                    "taken it over, so nothing of this unit was written"
                 )
 
     def _fence(self, run: int) -> int:

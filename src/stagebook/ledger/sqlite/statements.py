@@ -29,8 +29,8 @@ PROMPT: Final = Statement(
 STEP_STARTED: Final = Statement(
     2,
     """
-    INSERT INTO steps (id, run, stage, item, status, attempts, failed_attempt, fingerprint, started_at, begun_at, worked, reads)
-    VALUES (?1, ?2, ?3, ?4, 'running', ?5, 0, ?6, ?7, ?7, 0, ?8)
+    INSERT INTO steps (id, run, stage, item, status, attempts, failed_attempt, fingerprint, started_at, begun_at,
+    worked, reads) VALUES (?1, ?2, ?3, ?4, 'running', ?5, 0, ?6, ?7, ?7, 0, ?8)
     ON CONFLICT (run, stage, item) DO UPDATE SET
         status = 'running', attempts = max(attempts, excluded.attempts), fingerprint = excluded.fingerprint,
         reason = NULL, warnings = NULL, reused_from = NULL, started_at = coalesce(started_at, excluded.started_at),
@@ -39,8 +39,25 @@ STEP_STARTED: Final = Statement(
     """,
     "the step is in the ledger already, under another id",
 )
-STEP_SKIPPED: Final = Statement(
+STEP_WHOLE: Final = Statement(
     3,
+    """
+    INSERT INTO steps (id, run, stage, item, status, attempts, failed_attempt, fingerprint, reason, warnings,
+    reused_from,
+        started_at, begun_at, ended_at, worked, reads)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?5 = 'failed', ?6, 0), ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?12 - ?11, ?13)
+    ON CONFLICT (run, stage, item) DO UPDATE SET
+        status = excluded.status, attempts = max(attempts, excluded.attempts),
+        failed_attempt = max(failed_attempt, excluded.failed_attempt), fingerprint = excluded.fingerprint,
+        reason = excluded.reason, warnings = excluded.warnings, reused_from = excluded.reused_from,
+        started_at = coalesce(started_at, excluded.started_at), begun_at = excluded.begun_at,
+        ended_at = excluded.ended_at, worked = worked + excluded.worked, reads = excluded.reads
+    WHERE id = excluded.id
+    """,
+    "the step is in the ledger already, under another id",
+)
+STEP_SKIPPED: Final = Statement(
+    4,
     """
     INSERT INTO steps (id, run, stage, item, status, attempts, failed_attempt, reason, ended_at, worked)
     VALUES (?, ?, ?, ?, 'skipped', 0, 0, ?, ?, 0)
@@ -51,7 +68,7 @@ STEP_SKIPPED: Final = Statement(
     "the step is in the ledger already, under another id",
 )
 ATTEMPT_STARTED: Final = Statement(
-    4,
+    5,
     """
     INSERT INTO attempts (step, number, fence, status, started_at) VALUES (?, ?, ?, 'running', ?)
     ON CONFLICT (step, number) DO UPDATE SET
@@ -59,21 +76,31 @@ ATTEMPT_STARTED: Final = Statement(
         error_type = NULL, reason = NULL
     """,
 )
+ATTEMPT_WHOLE: Final = Statement(
+    6,
+    """
+    INSERT INTO attempts (step, number, fence, status, started_at, ended_at, error_type, reason)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (step, number) DO UPDATE SET
+        fence = excluded.fence, status = excluded.status, started_at = excluded.started_at, ended_at =
+        excluded.ended_at, error_type = excluded.error_type, reason = excluded.reason
+    """,
+)
 ATTEMPT_SKIPPED: Final = Statement(
-    5,
+    7,
     "UPDATE attempts SET status = 'skipped', ended_at = ? WHERE step = ? AND status = 'running'",
 )
 SENT: Final = Statement(
-    6,
+    8,
     """
     INSERT INTO exchanges (id, run, step, attempt, occurrence, try_number, kind, state, fence, provider, model, sent_at,
         prepared_at, method, url, request_hash, request_size, skeleton, request_headers)
     VALUES (?, ?, ?, ?, ?, ?, ?, 'sent', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """,
 )
-SEGMENT: Final = Statement(7, "INSERT INTO segments (exchange, position, at, payload) VALUES (?, ?, ?, ?)")
+SEGMENT: Final = Statement(9, "INSERT INTO segments (exchange, position, at, payload) VALUES (?, ?, ?, ?)")
 RECEIVED: Final = Statement(
-    8,
+    10,
     """
     UPDATE exchanges SET state = 'received', http_status = ?, response_headers = ?, response = ?, received_at = ?,
         cost = ?, input_tokens = ?, output_tokens = ?, cache_read_input_tokens = ?, cache_creation_input_tokens = ?,
@@ -84,22 +111,30 @@ RECEIVED: Final = Statement(
     "the exchange is not in the ledger",
 )
 PARSED: Final = Statement(
-    9,
+    11,
     "UPDATE exchanges SET state = 'parsed', complaint = ?, parsed_at = ? WHERE id = ?",
     "the exchange is not in the ledger",
 )
 LOST: Final = Statement(
-    10,
+    12,
     "UPDATE exchanges SET state = ?, error = ?, received_at = ? WHERE id = ?",
     "the exchange is not in the ledger",
 )
+FIRST_OUTPUT: Final = Statement(
+    13,
+    """
+    INSERT INTO outputs (id, run, step, stage, item, version, first, content_hash, size, nul_replaced, made_by, at,
+    data) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?1, ?6, ?7, ?8, ?9, ?10, ?11)
+    ON CONFLICT (run, stage, item, version) DO NOTHING
+    """,
+)
 OUTPUT: Final = Statement(
-    11,
+    14,
     """
     INSERT INTO outputs (id, run, step, stage, item, version, first, replaces, content_hash, size, nul_replaced,
         made_by, at, data)
-    SELECT ?1, ?2, ?3, ?4, ?5, coalesce(live.version, 0) + 1, coalesce(live.first, ?1), live.id, ?6, ?7, ?8, ?9, ?10, ?11
-    FROM (SELECT 1) LEFT JOIN (
+    SELECT ?1, ?2, ?3, ?4, ?5, coalesce(live.version, 0) + 1, coalesce(live.first, ?1), live.id, ?6, ?7, ?8, ?9, ?10,
+    ?11 FROM (SELECT 1) LEFT JOIN (
         SELECT id, version, first, content_hash FROM outputs WHERE run = ?2 AND stage = ?4 AND item = ?5
         ORDER BY version DESC LIMIT 1
     ) AS live
@@ -107,12 +142,12 @@ OUTPUT: Final = Statement(
     """,
 )
 STEP_RETRIED: Final = Statement(
-    12,
+    15,
     "UPDATE steps SET failed_attempt = ?1, worked = worked + (?2 - begun_at) WHERE id = ?3 AND run = ?4",
     "the step is not in the ledger",
 )
 STEP_ENDED: Final = Statement(
-    13,
+    16,
     """
     UPDATE steps SET status = ?1, failed_attempt = iif(?1 = 'failed', ?2, failed_attempt), reason = ?3, warnings = ?4,
         reused_from = ?5, ended_at = ?6, worked = worked + (?6 - begun_at)
@@ -121,10 +156,10 @@ STEP_ENDED: Final = Statement(
     "the step is not in the ledger",
 )
 ATTEMPT_ENDED: Final = Statement(
-    14,
+    17,
     "UPDATE attempts SET status = ?, ended_at = ?, error_type = ?, reason = ? WHERE step = ? AND number = ?",
     "the attempt is not in the ledger",
 )
-WISH: Final = Statement(15, "UPDATE runs SET wish = ? WHERE id = ?", "the run is not in the ledger")
-MARK: Final = Statement(16, "INSERT INTO marks (id, run, name, kind, error, at) VALUES (?, ?, ?, ?, ?, ?)")
-EVENT: Final = Statement(17, "INSERT INTO events (at, run, kind, step, data) VALUES (?, ?, ?, ?, ?)")
+WISH: Final = Statement(18, "UPDATE runs SET wish = ? WHERE id = ?", "the run is not in the ledger")
+MARK: Final = Statement(19, "INSERT INTO marks (id, run, name, kind, error, at) VALUES (?, ?, ?, ?, ?, ?)")
+EVENT: Final = Statement(20, "INSERT INTO events (at, run, kind, step, data) VALUES (?, ?, ?, ?, ?)")

@@ -179,7 +179,7 @@ CREATE TABLE payloads (
 ) STRICT;
 
 CREATE TABLE purges (
-    count INTEGER NOT NULL                 -- how often payloads were taken away: writers then forget what they know is stored
+    count INTEGER NOT NULL                 -- how often payloads were taken away: writers forget what they knew then
 ) STRICT;
 INSERT INTO purges VALUES (0);
 

@@ -1,0 +1,36 @@
+"""Requests, put together again from their parts."""
+
+import sqlite3
+
+from stagebook.ledger.blob_files import BlobFiles
+from stagebook.ledger.segments import join
+from stagebook.ledger.sqlite.payloads import read_payload
+from stagebook.model.errors import LedgerError, NotFound
+from stagebook.model.exchange import Request
+
+
+def read_request(connection: sqlite3.Connection, blobs: BlobFiles, exchange: int) -> bytes:
+    """Read the exact bytes of a request's body.
+
+    Raises:
+        NotFound: No such exchange, or a part of it is gone.
+        LedgerError: What is stored is not what was sent.
+    """
+    row = connection.execute(
+        "SELECT method, url, request_hash, skeleton FROM exchanges WHERE id = ?", (exchange,)
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"exchange {exchange} is not in this ledger")
+    method, url, digest, skeleton = row
+    body = b""
+    if skeleton is not None:
+        splices = connection.execute(
+            "SELECT at, payload FROM segments WHERE exchange = ? ORDER BY position", (exchange,)
+        ).fetchall()
+        parts = [(at, read_payload(connection, blobs, payload)) for at, payload in splices]
+        body = join(read_payload(connection, blobs, skeleton), parts)
+    if Request(method, url, (body,)).digest() != digest:
+        raise LedgerError(
+            f"the request of exchange {exchange} does not have the hash of what was sent: the ledger is damaged"
+        )
+    return body
