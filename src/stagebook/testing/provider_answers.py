@@ -1,7 +1,6 @@
 """What the fake model says: by script, by the schema, or a sentence; always the same for the same request."""
 
 import json
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stagebook.model.usage import Usage
 from stagebook.testing.provider_faults import AnyFault, EmptyChoices, Refusal, Truncated, WrongSchema
-from stagebook.testing.provider_instance import WORDS, make_instance
+from stagebook.testing.provider_instance import WORDS, Draw, make_instance
 from stagebook.testing.provider_request import ChatRequest, count_tokens
 from stagebook.testing.provider_script import Ruling, ScriptPlayer
 
@@ -159,7 +158,7 @@ class Answerer:
     def _made(self, request: ChatRequest) -> Any:
         if request.format == "text":
             return _plain_text(request, self._seed)
-        draw = random.Random(f"{self._seed}/{request.sha256}")  # noqa: S311  chooses what is said, keeps no secret
+        draw = Draw(int(request.sha256[:16], 16) + self._seed)
         if request.format == "json_schema":
             return make_instance(request.schema or {}, draw)
         schema = next((found for text in request.system_texts() for found in _schemas_in(text)), None)

@@ -6,7 +6,6 @@ string lengths and the usual formats, bounds of numbers. Not `pattern`, conditio
 guess would be worse.
 """
 
-import random
 from collections.abc import Mapping
 from math import ceil, floor, inf
 from typing import Any, Final
@@ -21,7 +20,9 @@ _TOO_DEEP: Final = 40
 """Nesting from which a schema is held to have no finite instance."""
 _TRIES: Final = 50
 """Draws for one more item that differs from the others."""
-_UNSUPPORTED: Final = ("pattern", "not", "if", "dependentSchemas", "dependentRequired", "patternProperties", "contains")
+_UNSUPPORTED: Final = frozenset(
+    ("pattern", "not", "if", "dependentSchemas", "dependentRequired", "patternProperties", "contains")
+)
 _FORMATS: Final = {
     "date": "2026-11-{:02d}",
     "date-time": "2026-11-{:02d}T09:00:00Z",
@@ -39,18 +40,43 @@ _TEXT: Final = (
 )
 WORDS: Final = tuple(_TEXT.split())
 """What made text is made of."""
+_RING: Final = WORDS * 2
+_MASK: Final = 2**64 - 1
 
 
 class UnsupportedSchemaError(ValueError):
     """No instance of the schema can be made here; the text names the place. Script the answer instead."""
 
 
-def sentence(draw: random.Random, words: int) -> str:
-    """Make a text of so many words."""
-    return " ".join(draw.choices(WORDS, k=words))
+class Draw:
+    """A small stream of numbers that depends on its seed alone: Knuth's MMIX generator (TAOCP 2, 3.3.4).
+
+    Enough to choose words with, and started in no time, where `random.Random` takes longer than the answer it is for.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, seed: int) -> None:
+        self._state = seed & _MASK
+        self.below(1)
+
+    def below(self, limit: int) -> int:
+        """A whole number from 0 up to, not including, the limit."""
+        self._state = (self._state * 6364136223846793005 + 1442695040888963407) & _MASK
+        return (self._state >> 32) % limit
+
+    def between(self, low: int, high: int) -> int:
+        """A whole number from low to high, both included."""
+        return low + self.below(high - low + 1)
 
 
-def make_instance(schema: Schema, draw: random.Random) -> Any:
+def sentence(draw: Draw, words: int) -> str:
+    """Cut so many words (at most the number of `WORDS`) out of the ring of them."""
+    start = draw.below(len(WORDS))
+    return " ".join(_RING[start : start + words])
+
+
+def make_instance(schema: Schema, draw: Draw) -> Any:
     """Make a JSON value that is valid against the schema.
 
     Args:
@@ -64,26 +90,26 @@ def make_instance(schema: Schema, draw: random.Random) -> Any:
 
 
 class _Maker:
-    def __init__(self, root: Schema, draw: random.Random) -> None:
+    def __init__(self, root: Schema, draw: Draw) -> None:
         self._root = root
         self._draw = draw
 
     def value(self, schema: Any, depth: int, at: str) -> Any:
         if schema is True or schema == {}:
             return sentence(self._draw, 3)
-        if not isinstance(schema, Mapping) or depth > _TOO_DEEP:
+        if not isinstance(schema, dict) or depth > _TOO_DEEP:
             why = "has no finite instance" if depth > _TOO_DEEP else "allows nothing"
             raise UnsupportedSchemaError(f"the schema at {at} {why}; give a rule with an answer for it")
         schema = self._flat(schema, at)
-        for keyword in _UNSUPPORTED:
-            if keyword in schema:
-                raise UnsupportedSchemaError(
-                    f"{keyword!r} at {at} is not covered; give a rule with an answer for this schema"
-                )
+        if not _UNSUPPORTED.isdisjoint(schema):
+            keyword = min(_UNSUPPORTED.intersection(schema))
+            raise UnsupportedSchemaError(
+                f"{keyword!r} at {at} is not covered; give a rule with an answer for this schema"
+            )
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
-            return self._draw.choice(schema["enum"])
+            return schema["enum"][self._draw.below(len(schema["enum"]))]
         options = schema.get("anyOf") or schema.get("oneOf")
         if options:
             return self.value(self._pick(options, depth), depth + 1, at)
@@ -135,9 +161,9 @@ class _Maker:
             return min(options, key=lambda option: self._height(option, frozenset()))
         null = [one for one in options if one.get("type") == "null"]
         others = [one for one in options if one.get("type") != "null"]
-        if null and (not others or self._draw.random() < 1 / 4):
+        if null and (not others or self._draw.below(4) == 0):
             return null[0]
-        return self._draw.choice(others)
+        return others[self._draw.below(len(others))]
 
     def _height(self, schema: Schema, within: frozenset[str]) -> float:
         """How deep the flattest instance is; infinite where every way leads back to a reference being followed."""
@@ -170,7 +196,7 @@ class _Maker:
             if depth < _DEEP or name in required
         }
         rest = schema.get("additionalProperties")
-        if isinstance(rest, Mapping) and not properties:
+        if isinstance(rest, dict) and not properties:
             count = schema.get("minProperties", 0 if depth >= _DEEP else 1)
             for index in range(min(count, schema.get("maxProperties", count))):
                 key = self._key(schema.get("propertyNames"), index, depth, at)
@@ -182,7 +208,7 @@ class _Maker:
             names = self._flat(names, at)
             known = names.get("enum")
             return str(known[index % len(known)] if known else self.value(names, depth + 1, at))
-        return f"{self._draw.choice(WORDS)}-{index}"
+        return f"{sentence(self._draw, 1)}-{index}"
 
     def _array(self, schema: Schema, depth: int, at: str) -> list[Any]:
         prefix = schema.get("prefixItems", ())
@@ -193,7 +219,7 @@ class _Maker:
             min(schema.get("maxItems", len(made)), len(made)) if items is False else schema.get("maxItems", fewest + 3)
         )
         wish = (
-            fewest if depth >= _DEEP else self._draw.randint(min(max(fewest, 1), most), min(most, max(fewest, 1) + 2))
+            fewest if depth >= _DEEP else self._draw.between(min(max(fewest, 1), most), min(most, max(fewest, 1) + 2))
         )
         unique = schema.get("uniqueItems", False)
         seen = {orjson.dumps(one) for one in made}
@@ -219,16 +245,16 @@ class _Maker:
         if kind == "number":
             return self._number(schema, at)
         if kind == "boolean":
-            return self._draw.random() < 1 / 2
+            return self._draw.below(2) == 0
         if kind == "null":
             return None
         raise UnsupportedSchemaError(f"the type {kind!r} at {at} is none of JSON's; mend the schema")
 
     def _string(self, schema: Schema) -> str:
         if schema.get("format") in _FORMATS:
-            return _FORMATS[schema["format"]].format(self._draw.randint(1, 28))
+            return _FORMATS[schema["format"]].format(self._draw.between(1, 28))
         shortest, longest = schema.get("minLength", 0), schema.get("maxLength")
-        text = sentence(self._draw, self._draw.randint(3, 8))
+        text = sentence(self._draw, self._draw.between(3, 8))
         while len(text) < shortest:
             text = f"{text} {sentence(self._draw, 5)}"
         if longest is not None and len(text) > longest:
@@ -244,13 +270,13 @@ class _Maker:
         last -= last * step >= schema.get("exclusiveMaximum", inf)
         if first > last:
             raise UnsupportedSchemaError(f"no number lies within the bounds at {at}; mend the schema")
-        return self._draw.randint(first, last) * step
+        return self._draw.between(first, last) * step
 
     def _number(self, schema: Schema, at: str) -> float:
         if "multipleOf" in schema:
             return self._multiple(schema, schema["multipleOf"], at)
         low, high = self._bounds(schema)
-        rough = low + (high - low) * self._draw.randint(1, 99) / 100
+        rough = low + (high - low) * self._draw.between(1, 99) / 100
         neat = round(rough, 4)
         return neat if low < neat < high else rough
 

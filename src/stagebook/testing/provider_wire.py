@@ -61,7 +61,7 @@ class Wire:
     """The connection on which one request came, with its entry in the bill.
 
     Bytes are handed to the connection as they are: faults need lengths that lie and bodies that break off, and a whole
-    answer costs the benches a fifth less than through `web.Response`.
+    answer costs about 20 microseconds less than through `web.Response`, which the benches feel.
     """
 
     def __init__(self, http: web.BaseRequest, entry: BillEntry) -> None:
@@ -93,8 +93,10 @@ class Wire:
             return await self._send((head + body[: len(body) // 2],), Ending.CUT)
         if isinstance(fault, Drip):
             size = -(-len(body) // fault.pieces)
-            pieces = (head, *(body[start : start + size] for start in range(0, len(body), size)))
-            return await self._send(pieces, Ending.ANSWERED, pause=fault.seconds / fault.pieces)
+            rest = [body[start : start + size] for start in range(size, len(body), size)]
+            return await self._send(
+                (head + body[:size], *rest), Ending.ANSWERED, pause=fault.seconds / max(len(rest), 1)
+            )
         return await self._send((head + body,), Ending.ANSWERED)
 
     def cut(self) -> web.StreamResponse:
