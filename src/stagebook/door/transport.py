@@ -1,6 +1,7 @@
 """How bytes leave this process. A transport knows nothing of ledgers, retries or prompts."""
 
 import asyncio
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -25,6 +26,10 @@ KEPT_HEADERS = frozenset(
     }
 )
 """Headers of an answer that are kept: none of them can hold a credential (a cookie can)."""
+
+
+LARGEST_PLAIN_BODY = 1024 * 1024
+"""Bytes from which aiohttp wants a file instead (it warns that writing them at once holds up the loop)."""
 
 
 class TransportError(Exception):
@@ -112,7 +117,7 @@ class HttpTransport:
             async with session.request(
                 request.method,
                 request.url,
-                data=request.body or None,
+                data=_body(request),
                 headers=headers,
                 allow_redirects=request.method == "GET",
                 max_redirects=5,
@@ -137,3 +142,10 @@ class HttpTransport:
             await self._session.close()
             await asyncio.sleep(0)
             self._session = None
+
+
+def _body(request: Request) -> bytes | io.BytesIO | None:
+    body = request.body
+    if len(body) > LARGEST_PLAIN_BODY:
+        return io.BytesIO(body)
+    return body or None

@@ -145,7 +145,8 @@ async def carry_on(
     progress, stop = progress or Progress(), stop or Stop()
     claim = await site.ledger.claim(run.run_id)
     try:
-        lost = await site.ledger.lose_unanswered(run.id, claim.fence, now())
+        # the first driver of a run has no predecessor that could have sent anything
+        lost = await site.ledger.lose_unanswered(run.id, claim.fence, now()) if claim.fence > 1 else 0
         if lost:
             told = (
                 f"{lost} {'call was' if lost == 1 else 'calls were'} in flight when the run was cut off: possibly paid"

@@ -21,7 +21,7 @@ class PriceBook:
 
     def __init__(self) -> None:
         self._rates: dict[tuple[str, str], Rate | None] = {}
-        self._version = version("genai-prices")
+        self._version: str | None = None
 
     def charge(self, provider: str, model: str, metered: Metered) -> Charge:
         """Say what an answer used and cost.
@@ -41,9 +41,17 @@ class PriceBook:
         else:
             rate = self.rate(provider, model)
             cost = rate(metered.usage) if rate is not None else None
-            source = "genai-prices" if rate is not None else None
-            price_version = self._version if rate is not None else None
+            if rate is not None:
+                source, price_version = "genai-prices", self._table()
+            else:
+                source = None
         return Charge(metered.usage, metered.raw, cost, price_version, source, metered.model, metered.finish_reason)
+
+    def _table(self) -> str:
+        """Name the version of the price table; reading a package's metadata takes a millisecond, so once."""
+        if self._version is None:
+            self._version = version("genai-prices")
+        return self._version
 
     def rate(self, provider: str, model: str) -> Rate | None:
         """Find a model's price; None where it is not known."""
