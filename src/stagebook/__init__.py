@@ -1,0 +1,72 @@
+"""Runs pipelines of language-model stages and writes everything down, so that nothing finished is ever paid for twice.
+
+```python
+from stagebook import Pipeline, Text
+```
+
+What a pipeline is declared with is imported when it is first asked for: `import stagebook` alone costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stagebook.definition.graph import Graph
+    from stagebook.definition.handle import StageHandle
+    from stagebook.definition.markers import Children, From, Item, Key, Rows, Skip, Text
+    from stagebook.definition.pipeline import Phase, Pipeline
+    from stagebook.model.errors import Complaint, DefinitionError, StagebookError
+    from stagebook.model.ports import Door, Llm
+
+__all__ = [
+    "Children",
+    "Complaint",
+    "DefinitionError",
+    "Door",
+    "From",
+    "Graph",
+    "Item",
+    "Key",
+    "Llm",
+    "Phase",
+    "Pipeline",
+    "Rows",
+    "Skip",
+    "StageHandle",
+    "StagebookError",
+    "Text",
+]
+
+_PLACES = {
+    "Children": "stagebook.definition.markers",
+    "Complaint": "stagebook.model.errors",
+    "DefinitionError": "stagebook.model.errors",
+    "Door": "stagebook.model.ports",
+    "From": "stagebook.definition.markers",
+    "Graph": "stagebook.definition.graph",
+    "Item": "stagebook.definition.markers",
+    "Key": "stagebook.definition.markers",
+    "Llm": "stagebook.model.ports",
+    "Phase": "stagebook.definition.pipeline",
+    "Pipeline": "stagebook.definition.pipeline",
+    "Rows": "stagebook.definition.markers",
+    "Skip": "stagebook.definition.markers",
+    "StageHandle": "stagebook.definition.handle",
+    "StagebookError": "stagebook.model.errors",
+    "Text": "stagebook.definition.markers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'stagebook' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  `import stagebook` imports nothing
+
+    value = getattr(import_module(place), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -1,4 +1,4 @@
-"""The declaration once it is checked: what the engine, the ledger and the pictures read. Nothing here is written by a user."""
+"""The declaration once it is checked: what the engine, the ledger and the pictures read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -127,6 +127,10 @@ class StageSpec:
     code_hash: bytes
     """Of the function's syntax tree without docstrings, or of its `version=`."""
     prompt: PromptSpec | None = None
+    schema: bytes = b"{}"
+    """JSON schema of the output as it is kept, computed fields included; properties in the order of their fields."""
+    model: str | None = None
+    """What a prompt, or a parameter of type `Llm`, asks by default: the stage's, else the pipeline's."""
 
     @property
     def item_axis(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ class Policy:
     """Retry, limits and what a failure does."""
 
     on_error: OnError = "stop"
-    """`stop`: a failed step ends the run (what is in flight is finished); `collect`: the others go on, the failed item is left out."""
+    """`stop`: a failed step ends the run once what is in flight is finished; `collect`: the others go on without it."""
     attempts: int = 1
     """Most attempts of a step whose own function raised (provider errors are retried by the door)."""
     timeout: float | None = None

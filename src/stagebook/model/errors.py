@@ -25,6 +25,7 @@ StagebookError                exit code 1
 │   ├── AnswerTruncated           the answer ended at its token limit
 │   └── AnswerInvalid             the answer fails its schema or a check after every try
 ├── StageFailed               a stage's own function raised
+├── TemplateFailed            a template could not be rendered with what its stage reads
 ├── MissingOutput             an output that a stage needs is not in the ledger
 ├── RunFailed                 a run ended with failed steps
 └── RunInterrupted            exit code 130: the run was stopped by a signal and can be resumed
@@ -146,6 +147,10 @@ class AnswerInvalid(AnswerError):
 
 class StageFailed(StagebookError):
     """A stage's own function raised; the text names the stage, the item and the original error."""
+
+
+class TemplateFailed(StagebookError):
+    """A template could not be rendered with what its stage reads; the text names template, line and variable."""
 
 
 class MissingOutput(StagebookError):

@@ -1,0 +1,245 @@
+"""Templates of prompts: messages with variables in them.
+
+A template is text. A line that is exactly `## system`, `## user` or `## assistant` begins a message; a template without
+such a line is one message of the user. `{{ name }}` is replaced by what the stage reads under that name.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from traceback import walk_tb
+from typing import TYPE_CHECKING, cast
+
+from stagebook.definition.place import shown
+from stagebook.model.errors import DefinitionError, TemplateFailed
+from stagebook.model.exchange import content_hash
+from stagebook.model.prompt import Message, Role
+
+if TYPE_CHECKING:
+    import jinja2
+    from jinja2 import nodes
+
+    from stagebook.definition.template_language import TemplateEnvironment
+
+PIECE_BYTES = 512
+"""A piece of at least so many UTF-8 bytes stays by itself, so that the ledger stores it once for all requests."""
+
+ROLE_LINE = re.compile(r"^## (system|user|assistant)[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateLine:
+    """Where a line of a template comes from."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A parsed template. Made by `Template.parse`, or from a file by `template_folder`."""
+
+    name: str
+    """What the declaration calls it."""
+    path: Path | None
+    """Its file; None for text given in the declaration."""
+    text: str
+    """All of it, what it includes put in its place."""
+    content_hash: bytes
+    """Of the text: the prompt's version."""
+    variables: frozenset[str]
+    """Names that it needs values for."""
+    lines: tuple[TemplateLine, ...] = field(repr=False, compare=False)
+    """Where each line of the text comes from."""
+    tree: "nodes.Template" = field(repr=False, compare=False)
+    """Its syntax tree."""
+    program: "jinja2.Template" = field(repr=False, compare=False)
+    marker: re.Pattern[str] = field(repr=False, compare=False)
+    """Finds where messages begin in what was rendered; nobody can guess it, so no value can begin a message."""
+    stage: str | None = None
+    """The stage that it is the template of, for messages."""
+
+    @classmethod
+    def parse(
+        cls, name: str, text: str, *, path: Path | None = None, lines: Iterable[TemplateLine] | None = None
+    ) -> "Template":
+        """Parse a template.
+
+        Args:
+            name: What the declaration calls it.
+            text: The template, without includes left in it.
+            path: Its file, for messages.
+            lines: Where each line comes from; by default the file itself, line by line.
+
+        Raises:
+            DefinitionError: Its syntax is wrong; the text names file and line.
+        """
+        from jinja2 import Template as Program  # noqa: PLC0415  40 ms that a pipeline without prompts need not pay
+        from jinja2 import TemplateSyntaxError, meta  # noqa: PLC0415  as above
+
+        file = shown(path) if path is not None else f"text of {name}"
+        told = (
+            tuple(lines) if lines is not None else tuple(TemplateLine(file, n + 1) for n in range(text.count("\n") + 1))
+        )
+        language = _language()
+        nonce = secrets.token_hex(8)
+        marked = ROLE_LINE.sub(rf"<{nonce}:\1>", text)
+        try:
+            tree = language.parse(marked)
+            code = language.compile(marked, name, name)
+        except TemplateSyntaxError as error:
+            at = _line(told, error.lineno)
+            raise DefinitionError(f"{at}: {error.message}. Mend: correct the template there") from error
+        _refuse_reading(tree, told)
+        _refuse_text_before_messages(text, told)
+        needed = meta.find_undeclared_variables(tree) - set(language.globals)
+        return cls(
+            name=name,
+            path=path,
+            text=text,
+            content_hash=content_hash(text.encode("utf-8", "surrogatepass")),
+            variables=frozenset(needed),
+            lines=told,
+            tree=tree,
+            program=Program.from_code(language, code, dict(language.globals)),
+            marker=re.compile(rf"<{nonce}:(system|user|assistant)>"),
+        )
+
+    def of(self, stage: str) -> "Template":
+        """Say which stage it is the template of."""
+        return replace(self, stage=stage)
+
+    def where(self, variable: str) -> TemplateLine:
+        """Say where a variable stands first."""
+        from jinja2 import nodes  # noqa: PLC0415  imported by `parse` already
+
+        found = [node.lineno for node in self.tree.find_all(nodes.Name) if node.name == variable]
+        return _line(self.lines, min(found, default=1))
+
+    def render(self, values: Mapping[str, object]) -> tuple[Message, ...]:
+        """Render to messages.
+
+        Args:
+            values: By variable. Models and collections are written as JSON, None as nothing.
+
+        Returns:
+            Messages whose pieces are the literal parts and values, each of 512 bytes or more by itself.
+
+        Raises:
+            TemplateFailed: A value is missing, or has no such field; the text names template, line and variable.
+        """
+        messages: list[tuple[Role, list[str]]] = []
+        try:
+            for rendered in self.program.generate(values):
+                for role, part in self._cut(rendered):
+                    if role is not None:
+                        messages.append((role, []))
+                    elif messages:
+                        messages[-1][1].append(part)
+                    else:
+                        messages.append(("user", [part]))
+        except Exception as error:
+            raise TemplateFailed(f"{self._called(error)}: {_told(error)}") from error
+        made = tuple(Message(role, pieces) for role, parts in messages if (pieces := _merged(parts)))
+        if not made:
+            raise TemplateFailed(f"{self._called(None)}: nothing is left of it when it is rendered")
+        return made
+
+    def _cut(self, rendered: str) -> Iterator[tuple[Role | None, str]]:
+        """Cut one rendered part where messages begin."""
+        parts = self.marker.split(rendered)
+        yield None, parts[0]
+        for role, text in zip(parts[1::2], parts[2::2], strict=True):
+            yield cast("Role", role), ""
+            yield None, text
+
+    def _called(self, error: BaseException | None) -> str:
+        """Name the template, its stage, and the line in an error's traceback."""
+        number = 1
+        if error is not None:
+            for frame, line in walk_tb(error.__traceback__):
+                if frame.f_code.co_filename == self.name:
+                    number = line
+        within = f"stage {self.stage!r}: " if self.stage else ""
+        return f"{within}template {self.name} ({_line(self.lines, number)})"
+
+
+def _language() -> "TemplateEnvironment":
+    from stagebook.definition.template_language import TemplateEnvironment  # noqa: PLC0415  imports jinja2: see there
+
+    return TemplateEnvironment()
+
+
+def _line(lines: tuple[TemplateLine, ...], number: int) -> TemplateLine:
+    return lines[min(max(number, 1), len(lines)) - 1]
+
+
+def _refuse_reading(tree: "nodes.Template", lines: tuple[TemplateLine, ...]) -> None:
+    from stagebook.definition.template_language import forbidden  # noqa: PLC0415  imports jinja2: see there
+
+    node = forbidden(tree)
+    if node is not None:
+        raise DefinitionError(
+            f"{_line(lines, node.lineno)}: a template cannot {type(node).__name__.lower()} another when it is rendered. "
+            'Mend: put {% include "name" %} on a line of its own, in a file; its lines are taken in when it is loaded'
+        )
+
+
+def _refuse_text_before_messages(text: str, lines: tuple[TemplateLine, ...]) -> None:
+    """A template with messages begins with one; tags and comments may stand before it."""
+    first = ROLE_LINE.search(text)
+    if first is None:
+        return
+    before = re.sub(
+        r"\{#.*?#\}|\{%.*?%\}", lambda tag: "\n" * tag[0].count("\n"), text[: first.start()], flags=re.DOTALL
+    )
+    if before.strip():
+        at = before[: len(before) - len(before.lstrip())].count("\n") + 1
+        raise DefinitionError(
+            f"{_line(lines, at)}: text stands before the first message. "
+            "Mend: begin the template with a line `## system` or `## user`"
+        )
+
+
+def _merged(parts: list[str]) -> tuple[str, ...]:
+    """Strip a message's ends, and join small neighbours."""
+    while parts and not parts[0].strip():
+        parts.pop(0)
+    while parts and not parts[-1].strip():
+        parts.pop()
+    if not parts:
+        return ()
+    parts[0] = parts[0].lstrip()
+    parts[-1] = parts[-1].rstrip()
+    pieces: list[str] = []
+    small: list[str] = []
+    for part in parts:
+        if _is_large(part):
+            if small:
+                pieces.append("".join(small))
+                small = []
+            pieces.append(part)
+        elif part:
+            small.append(part)
+    if small:
+        pieces.append("".join(small))
+    return tuple(pieces)
+
+
+def _is_large(part: str) -> bool:
+    if len(part) >= PIECE_BYTES:
+        return True
+    return len(part) * 4 >= PIECE_BYTES and len(part.encode("utf-8", "surrogatepass")) >= PIECE_BYTES
+
+
+def _told(error: BaseException) -> str:
+    """Say what went wrong without the class path that Jinja puts into its messages."""
+    text = re.sub(r"'(?:[\w<>]+[.:])*(\w+) object'", r"'\1'", str(error))
+    if type(error).__name__ == "SecurityError":
+        return f"{text} Do it in the function's body and return it, or make it a property of the model"
+    return text if type(error).__name__ == "UndefinedError" else f"{type(error).__name__}: {text}"
