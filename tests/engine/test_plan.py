@@ -51,7 +51,11 @@ def pipelines(draw: st.DrawFn) -> Graph:
         if streaming and draw(st.booleans()):
             axis = draw(st.sampled_from(streaming)).item_axis
         reads: list[Read] = []
-        for maker in draw(st.lists(st.sampled_from(list(specs.values())), max_size=3, unique_by=lambda s: s.name)) if specs else []:
+        for maker in (
+            draw(st.lists(st.sampled_from(list(specs.values())), max_size=3, unique_by=lambda s: s.name))
+            if specs
+            else []
+        ):
             kinds = [ReadKind.LIST, ReadKind.ROWS]
             if not maker.streams and axis[: len(maker.axis)] == maker.axis:
                 kinds += [ReadKind.OUTPUT, ReadKind.OUTPUT]
@@ -74,7 +78,9 @@ STATUSES = [StepStatus.COMPLETED, StepStatus.COMPLETED, StepStatus.COMPLETED, St
 
 @given(pipelines(), st.data())
 @settings(max_examples=300, deadline=None)
-def test_told_step_by_step_the_frontier_gives_what_planning_from_scratch_gives(graph: Graph, data: st.DataObject) -> None:
+def test_told_step_by_step_the_frontier_gives_what_planning_from_scratch_gives(
+    graph: Graph, data: st.DataObject
+) -> None:
     frontier = Frontier(graph, graph.stages)
     given_out: set[StepKey] = set()
     open_: list[Ready] = []

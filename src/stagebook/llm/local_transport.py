@@ -1,11 +1,14 @@
 """The local model as a transport: the door journals it like any other provider."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import orjson
 
-from stagebook.llm.local import LocalModel
 from stagebook.model.exchange import Request, Response
+
+if TYPE_CHECKING:
+    from stagebook.llm.local import LocalModel
 
 
 class LocalTransport:
@@ -24,6 +27,8 @@ class LocalTransport:
         name = request.model or ""
         model = self._models.get(name)
         if model is None:
+            from stagebook.llm.local import LocalModel  # noqa: PLC0415  only runs that ask it load what it needs
+
             model = self._models[name] = LocalModel(name)
         body = await model.complete(request.body, on_tokens=self._on_tokens)
         status = 400 if "error" in orjson.loads(body) else 200
