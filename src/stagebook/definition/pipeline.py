@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from threading import RLock
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from pydantic import BaseModel
 
@@ -24,6 +24,22 @@ More = TypeVar("More", bound=Mapping[str, object] | Skip | Awaitable[Mapping[str
 """What a prompt's function may return: nothing, more values for its template, or Skip."""
 
 
+class StageDecorator(Protocol):
+    """Makes a stage of a function that computes."""
+
+    def __call__(self, function: Callable[P, Made], /) -> StageHandle[P, Made]:
+        """Declare the function."""
+        ...
+
+
+class PromptDecorator(Protocol):
+    """Makes a stage of a prompt's function."""
+
+    def __call__(self, function: Callable[P, More], /) -> StageHandle[P, More]:
+        """Declare the function."""
+        ...
+
+
 class StageGroup:
     """Where stages are declared: a pipeline, or one of its phases."""
 
@@ -40,6 +56,8 @@ class StageGroup:
     @overload
     def stage(
         self,
+        function: None = None,
+        /,
         *,
         name: str | None = None,
         label: str | None = None,
@@ -52,7 +70,7 @@ class StageGroup:
         version: str | None = None,
         model: str | None = None,
         reads: Mapping[str, Source] | None = None,
-    ) -> Callable[[Callable[P, Made]], StageHandle[P, Made]]: ...
+    ) -> StageDecorator: ...
 
     def stage(
         self,
@@ -131,7 +149,7 @@ class StageGroup:
         reasoning_effort: Effort | None = None,
         tries: int | None = None,
         reads: Mapping[str, Source] | None = None,
-    ) -> Callable[[Callable[P, More]], StageHandle[P, More]]:
+    ) -> PromptDecorator:
         """Declare a stage that asks a model: a template is rendered with the parameters, the answer validated.
 
         The function's body may be empty (`-> None`). Otherwise it returns more values for the template, or Skip.

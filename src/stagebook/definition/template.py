@@ -184,8 +184,9 @@ def _refuse_reading(tree: "nodes.Template", lines: tuple[TemplateLine, ...]) -> 
 
     node = forbidden(tree)
     if node is not None:
+        verb = type(node).__name__.lower()
         raise DefinitionError(
-            f"{_line(lines, node.lineno)}: a template cannot {type(node).__name__.lower()} another when it is rendered. "
+            f"{_line(lines, node.lineno)}: a template cannot {verb} another one when it is rendered. "
             'Mend: put {% include "name" %} on a line of its own, in a file; its lines are taken in when it is loaded'
         )
 
