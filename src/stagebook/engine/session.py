@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from stagebook.definition.graph import Graph
+from stagebook.definition.graph import Graph, ReadKind
 from stagebook.door.door import OutwardDoor, now
 from stagebook.door.secrets import refuse_literals
 from stagebook.door.transport import HttpTransport, Timeouts, Transport
@@ -90,8 +90,10 @@ def check_models(graph: Graph, settings: Settings, site: Site) -> None:
     """
     client = ModelClient(OutwardDoor(site.ledger, {}, environment=site.environment), site.environment)
     for name in scope(graph, settings.until):
-        model = settings.model_of(graph.stages[name])
-        if model is not None and graph.stages[name].prompt is not None:
+        spec = graph.stages[name]
+        model = settings.model_of(spec)
+        asks = spec.prompt is not None or any(read.kind is ReadKind.LLM for read in spec.reads)
+        if model is not None and asks:
             client.check(model)
 
 

@@ -34,8 +34,7 @@ class Settings:
 
     def model_of(self, spec: StageSpec) -> str | None:
         """Name the model that a stage asks."""
-        declared = spec.prompt.model if spec.prompt is not None else None
-        return self.models.get(spec.name) or self.model or declared
+        return self.models.get(spec.name) or self.model or spec.model
 
     def check(self, graph: Graph) -> None:
         """See that every name is one of the pipeline.
