@@ -111,7 +111,7 @@ class OutwardDoor:
                 error = (explain and explain(outcome)) or _refusal(request, outcome)
                 retried = outcome.status in RETRIED_STATUSES and not isinstance(error, RequestRefused)
             else:
-                error, retried = outcome, True
+                error, retried = outcome, not isinstance(outcome, RequestRefused)
             wait = self._retry.delay(failures, error.retry_after, self._rng) if retried else None
             if wait is None:
                 if failures > 1:
@@ -177,6 +177,8 @@ class OutwardDoor:
         except TransportError as error:
             message = redact(str(error), sending.secrets)
             ledger.follow(ExchangeLost(exchange, message, error.sent, now()))
+            if error.kind == "forbidden":
+                return RequestRefused(message)
             if error.kind == "timeout":
                 return ProviderTimeout(message)
             return ProviderUnavailable(message)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
@@ -28,6 +29,12 @@ KEPT_HEADERS = frozenset(
 """Headers of an answer that are kept: none of them can hold a credential (a cookie can)."""
 
 
+MOVED = frozenset({301, 302, 303, 307, 308})
+"""Statuses that name another address (RFC 9110, 15.4)."""
+
+MOST_HOPS = 6
+"""Addresses that one fetch may go through."""
+
 LARGEST_PLAIN_BODY = 1024 * 1024
 """Bytes from which aiohttp wants a file instead (it warns that writing them at once holds up the loop)."""
 
@@ -35,11 +42,12 @@ LARGEST_PLAIN_BODY = 1024 * 1024
 class TransportError(Exception):
     """No whole answer came. Not part of the public tree: the door turns it into a ProviderError."""
 
-    def __init__(self, kind: Literal["refused", "timeout", "cut"], message: str) -> None:
+    def __init__(self, kind: Literal["forbidden", "refused", "timeout", "cut"], message: str) -> None:
         """Keep why.
 
         Args:
-            kind: `refused`: the request never left; `timeout`: no answer in time; `cut`: the connection broke.
+            kind: `forbidden`: it may not be sent; `refused`: it never left; `timeout`: no answer in time; `cut`: the
+                connection broke.
             message: One line, without credentials.
         """
         super().__init__(message)
@@ -48,7 +56,7 @@ class TransportError(Exception):
     @property
     def sent(self) -> bool:
         """Whether the other side may have seen (and charged) the request."""
-        return self.kind != "refused"
+        return self.kind in {"timeout", "cut"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +117,25 @@ class HttpTransport:
         return self._session
 
     async def send(self, request: Request, headers: Mapping[str, str]) -> Response:
-        """Send over HTTP; redirects are not followed for anything but GET."""
+        """Send over HTTP; only what GET asked for is followed when it has moved, every hop looked at anew."""
         session = self._open()
-        if self._public_only:
-            refuse_private(request.url)
+        url, given = request.url, dict(headers)
         try:
-            async with session.request(
-                request.method,
-                request.url,
-                data=_body(request),
-                headers=headers,
-                allow_redirects=request.method == "GET",
-                max_redirects=5,
-            ) as answer:
-                body = await answer.read()
-                kept = {k.lower(): v for k, v in answer.headers.items() if k.lower() in KEPT_HEADERS}
-                return Response(answer.status, kept, body)
+            for _ in range(MOST_HOPS):
+                if self._public_only:
+                    refuse_private(url)
+                async with session.request(
+                    request.method, url, data=_body(request), headers=given, allow_redirects=False
+                ) as answer:
+                    body = await answer.read()
+                    kept = {k.lower(): v for k, v in answer.headers.items() if k.lower() in KEPT_HEADERS}
+                    moved = answer.headers.get("location") if answer.status in MOVED else None
+                    if moved is None or request.method != "GET":
+                        return Response(answer.status, kept, body)
+                url, given = next_hop(url, moved, given)
+            raise TransportError("cut", f"{request.url} was redirected more than {MOST_HOPS} times")
         except PrivateAddress as error:
-            raise TransportError("refused", str(error)) from error
+            raise TransportError("forbidden", str(error)) from error
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
             raise TransportError("refused", f"cannot reach {request.url}: {error}") from error
         except TimeoutError as error:
@@ -142,6 +151,14 @@ class HttpTransport:
             await self._session.close()
             await asyncio.sleep(0)
             self._session = None
+
+
+def next_hop(url: str, moved: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Say where to go on and with which headers: another host gets none of those that may hold a credential."""
+    target = urljoin(url, moved)
+    if urlsplit(target).netloc == urlsplit(url).netloc:
+        return target, dict(headers)
+    return target, {name: value for name, value in headers.items() if name.lower() in {"accept", "user-agent"}}
 
 
 def _body(request: Request) -> bytes | io.BytesIO | None:
