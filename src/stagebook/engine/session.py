@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import orjson
 from pydantic import BaseModel, ValidationError
 
 from stagebook.definition.graph import Graph, ReadKind
@@ -21,7 +20,7 @@ from stagebook.engine.progress import Progress
 from stagebook.engine.restore import restore
 from stagebook.engine.settings import Settings
 from stagebook.engine.steps import Crew
-from stagebook.ledger.facts import Fact, Noted, PromptSeen
+from stagebook.ledger.facts import Fact, PromptSeen
 from stagebook.ledger.store import Ledger
 from stagebook.llm.client import ModelClient
 from stagebook.llm.local_transport import LocalTransport
@@ -153,7 +152,6 @@ async def carry_on(
             told = (
                 f"{lost} {'call was' if lost == 1 else 'calls were'} in flight when the run was cut off: possibly paid"
             )
-            site.ledger.follow(Noted(run.id, "possibly_paid", orjson.dumps({"count": lost}), now()))
             progress.warnings.append(told)
         async with _drive(run, graph, site, chosen, claim.fence, progress, stop) as driver:
             watch = asyncio.create_task(_heed(site.ledger, run.run_id, stop))

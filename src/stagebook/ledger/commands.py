@@ -44,7 +44,10 @@ class EndDrive:
 
 @dataclass(frozen=True, slots=True)
 class LoseUnanswered:
-    """Declare lost what earlier drivers sent and nobody can answer any more; answers with how many that were."""
+    """Declare lost what earlier drivers sent and nobody can answer any more; answers with how many that were.
+
+    The same commit tells of them (an event `possibly_paid`), and declares interrupted the attempts that they left running.
+    """
 
     run: int
     fence: int

@@ -127,13 +127,24 @@ def _begin_drive(connection: sqlite3.Connection, command: BeginDrive) -> int:
 
 
 def _lose_unanswered(connection: sqlite3.Connection, command: LoseUnanswered) -> int:
-    return connection.execute(
+    earlier = (command.at, command.run, command.fence)
+    connection.execute(
+        """
+        UPDATE attempts SET status = 'interrupted', reason = 'its driver ended before it did', ended_at = ?1
+        WHERE status = 'running' AND fence < ?3 AND step IN (SELECT id FROM steps WHERE run = ?2)
+        """,
+        earlier,
+    )
+    lost = connection.execute(
         """
         UPDATE exchanges SET state = 'lost', error = 'its driver ended before the answer came', received_at = ?
         WHERE run = ? AND state = 'sent' AND fence < ?
         """,
-        (command.at, command.run, command.fence),
+        earlier,
     ).rowcount
+    if lost:
+        _event(connection, command.at, command.run, "possibly_paid", {"count": lost})
+    return lost
 
 
 def _event(connection: sqlite3.Connection, at: int, run: int, kind: str, data: dict[str, object]) -> None:
