@@ -146,9 +146,11 @@ def _prepare_file(location: Location, *, read_only: bool) -> str:
         _make_file(path)
     if not read_only:
         return f"{location.address}?mode=rw"
-    if os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-shm").exists():
+    wal = path.with_name(f"{path.name}-wal")
+    if os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-shm").exists() or wal.exists():
         return f"{location.address}?mode=ro"
-    # WAL needs a file for shared memory beside the database; where none can be made, nobody else can be writing either
+    # reading WAL takes a file for shared memory beside the database; where none can be made, and no log is left over,
+    # nobody is writing, and the database alone is all there is
     return f"{location.address}?mode=ro&immutable=1"
 
 

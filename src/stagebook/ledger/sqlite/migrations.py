@@ -15,26 +15,23 @@ VERSION: Final = max(MIGRATIONS)
 """The version that this Stagebook writes."""
 
 
-def migrate(
-    connection: sqlite3.Connection, application_id: int, migrations: Mapping[int, Migration] = MIGRATIONS
-) -> None:
+def migrate(connection: sqlite3.Connection, application_id: int) -> None:
     """Bring a database to the newest version, in one transaction.
 
     Args:
         connection: Without a transaction.
         application_id: Written with it.
-        migrations: By version.
 
     Raises:
         sqlite3.Error: Nothing was changed.
     """
-    newest = max(migrations)
+    newest = max(MIGRATIONS)
     if _version(connection) == newest:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         for version in range(_version(connection) + 1, newest + 1):  # read again: another process may have been faster
-            migrations[version](connection)
+            MIGRATIONS[version](connection)
         replace_views(connection)
         connection.execute(f"PRAGMA application_id = {application_id}")
         connection.execute(f"PRAGMA user_version = {newest}")
