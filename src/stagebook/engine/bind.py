@@ -104,18 +104,15 @@ class Binder:
             return [StepKey(maker.name, rules.above(spec, item, maker.axis))]
         if read.kind is ReadKind.PICK:
             return [StepKey(name, read.item or "") for name in read.stages]
-        keys = [StepKey(name, key) for name in read.stages for key in self._made(name)]
-        if read.kind is ReadKind.CHILDREN:
-            depth = spec.axis
-            keys = [key for key in keys if self._owner(key, depth) == item]
+        above = spec.axis if read.kind is ReadKind.CHILDREN else ()
+        keys: list[StepKey] = []
+        for name in read.stages:
+            maker = rules.specs[name]
+            made: Iterable[str] = rules.state.yielded[name] if maker.streams else rules.items(maker)
+            if above:
+                made = [key for key in made if self._owner(StepKey(name, key), above) == item]
+            keys.extend(StepKey(name, key) for key in rules.in_order(made, maker.item_axis[len(above) :]))
         return keys
-
-    def _made(self, stage: str) -> Iterable[str]:
-        """List the items that a stage's outputs stand at, in the order of their axis."""
-        spec = self._rules.specs[stage]
-        if spec.streams:
-            return self._rules.state.yielded[stage]
-        return self._rules.items(spec)
 
     def _owner(self, key: StepKey, axis: tuple[str, ...]) -> str:
         """Find the item of an outer axis that an output stands below."""

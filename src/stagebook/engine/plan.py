@@ -122,6 +122,29 @@ class Rules:
             item = self.state.yielded[streaming][item]
         return item
 
+    def in_order(self, items: Iterable[str], axis: tuple[str, ...]) -> list[str]:
+        """Put items of an axis in the order of their outer items, and within one of those as they were yielded.
+
+        Items below items come as they happen to be ready, which differs from run to run; what a stage reads must not.
+
+        Args:
+            items: Of the innermost stage of the axis, in the order in which they became known.
+            axis: The streaming stages from which on they are ordered, outermost first; what stands above them is one item.
+        """
+        outer = axis[:-1]
+        if not outer:
+            return list(items)
+        places = {name: {key: place for place, key in enumerate(self.state.yielded[name])} for name in outer}
+
+        def place(item: str) -> tuple[int, ...]:
+            path: list[int] = []
+            for name, below in zip(reversed(outer), reversed(axis), strict=False):
+                item = self.state.yielded[below][item]
+                path.append(places[name][item])
+            return tuple(reversed(path))
+
+        return sorted(items, key=place)
+
     def complete_below(self, stage: str, item: str, depth: int) -> bool:
         """Whether a stage on a deeper axis has ended for everything below an item on an axis of a given depth."""
         axis = self.specs[stage].axis
