@@ -13,6 +13,7 @@ from stagebook.definition.declaration import Declared
 from stagebook.definition.document import document
 from stagebook.definition.function_code import Sources
 from stagebook.definition.graph import Graph, Read, ReadKind, StageSpec
+from stagebook.definition.independence import refuse_imports
 from stagebook.definition.outputs import key_of, schema_of, text_of
 from stagebook.definition.place import Place, problem
 from stagebook.definition.prompts import check_model, prompt_of
@@ -59,6 +60,7 @@ def build(pipeline: Declarations) -> Graph:
         name: _spec(pipeline, position, maker, reads[name], sources, schemas, folder)
         for position, (name, maker) in enumerate(makers.items())
     }
+    refuse_imports(pipeline.stages, pipeline.place, sources)
     stages = {name: specs[name] for name in in_order(upstream)}
     definition = document(pipeline.name, pipeline.doc, pipeline.input, input_schema, stages.values(), pipeline.phases)
     return Graph(

@@ -95,6 +95,12 @@ def returned_keys(node: FunctionNode) -> frozenset[str] | None:
     return frozenset(keys)
 
 
+def texts_in(node: FunctionNode) -> frozenset[str]:
+    """Collect every piece of text written in a function's body: all that could be a key of what it returns."""
+    constants = (one.value for part in node.body for one in ast.walk(part) if isinstance(one, ast.Constant))
+    return frozenset(value for value in constants if isinstance(value, str))
+
+
 def names_used(node: FunctionNode) -> frozenset[str]:
     """Name every variable that a function's body reads."""
     return frozenset(one.id for part in node.body for one in ast.walk(part) if isinstance(one, ast.Name))

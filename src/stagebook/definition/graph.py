@@ -52,7 +52,7 @@ class Read:
     item: str | None = None
     """For PICK."""
     type: Any = None
-    """The model that one value is validated as."""
+    """The model that one value is; of several stages, the class that all their outputs are made from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Checks what makes a stage a prompt: its template against what it reads, its model, what is to be written."""
 
 import re
+from typing import Any
 
 from pydantic import BaseModel
 
 from stagebook.definition.declaration import Declared
-from stagebook.definition.function_code import Sources, is_empty, names_used, returned_keys
+from stagebook.definition.function_code import Sources, is_empty, names_used, returned_keys, texts_in
 from stagebook.definition.graph import Check, PromptSpec
 from stagebook.definition.output_model import text_fields, written_fields
 from stagebook.definition.place import nearest, problem
@@ -109,6 +110,7 @@ def _compare(
                 "neither reads nor returns",
                 f"add it as a parameter, return it from the body, or write another name: {nearest(unknown[0], known)}",
             )
+    _follow(declared, signature, template, frozenset() if signature.returned.bare or node is None else texts_in(node))
     elsewhere = names_used(node) if node is not None and not signature.returned.bare else frozenset()
     checked = {name for check in checks for name in check.reads}
     if node is None and not signature.returned.bare:
@@ -120,6 +122,28 @@ def _compare(
             f"parameter {unused[0]!r} is read by nobody: neither template {template.name} nor the body names it",
             "use it in the template or take it away",
         )
+
+
+def _follow(declared: Declared, signature: Signature, template: Template, hidden: frozenset[str]) -> None:
+    """Hold the template's dotted names against the models of the parameters.
+
+    What the body returns may stand under a parameter's name (`hidden`); then nothing is known of that name.
+    """
+    types: dict[str, Any] = {}
+    for one in signature.parameters:
+        if one.shape is Shape.ROWS and one.name in template.variables - hidden:
+            raise _wrong(
+                declared,
+                f"template {template.name} ({template.where(one.name)}) names {one.name!r}, which is {one.written()} "
+                "and can only be read by the function",
+                "gather what the template needs in the body and return it",
+            )
+        if one.name not in hidden and one.shape not in {Shape.DOOR, Shape.LLM}:
+            types[one.name] = one.hint()
+    try:
+        template.compare(types)
+    except DefinitionError as error:
+        raise DefinitionError(f"{declared.place}: in stage {declared.name!r}: {error}") from error
 
 
 def _text_field(declared: Declared, returns: type[BaseModel]) -> str | None:

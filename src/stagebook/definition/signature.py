@@ -53,6 +53,13 @@ class Parameter:
     source: From | None = None
     item: str | None = None
 
+    def hint(self) -> Any:
+        """Give the type as an annotation, the marks left away."""
+        made: dict[Shape, type] = {Shape.LIST: list, Shape.CHILDREN: list, Shape.ROWS: Rows}
+        if self.shape is Shape.DICT:
+            return types.GenericAlias(dict, (str, self.type))
+        return types.GenericAlias(made[self.shape], (self.type,)) if self.shape in made else self.type
+
     def written(self) -> str:
         """Write the type as a user does."""
         return self.shape.value.replace("T", self.type.__name__) if self.shape is not Shape.ONE else self.type.__name__
@@ -255,7 +262,7 @@ def _peel(hint: Any) -> tuple[list[Any], Any, bool]:
 
 
 def _is_model(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, BaseModel) and hint is not BaseModel
+    return isinstance(hint, type) and issubclass(hint, BaseModel)
 
 
 def _shown(hint: Any) -> str:

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING, cast
@@ -40,6 +41,33 @@ class TemplateLine:
         return f"{self.file}:{self.line}"
 
 
+class Program:
+    """A template's code, compiled when it is first rendered: listing and checking pipelines does not need it.
+
+    Args:
+        language: What it is written in.
+        tree: Its syntax tree.
+        name: What tracebacks call it.
+    """
+
+    __slots__ = ("_compiled", "_language", "_name", "_tree")
+
+    def __init__(self, language: "TemplateEnvironment", tree: "nodes.Template", name: str) -> None:
+        self._language = language
+        self._tree = tree
+        self._name = name
+        self._compiled: jinja2.Template | None = None
+
+    def generate(self, values: Mapping[str, object]) -> Iterator[str]:
+        """Render part by part: literal text and values apart."""
+        if self._compiled is None:
+            from jinja2 import Template as Compiled  # noqa: PLC0415  imported by `Template.parse` already
+
+            code = self._language.compile(self._tree, self._name, self._name)
+            self._compiled = Compiled.from_code(self._language, code, dict(self._language.globals))
+        return self._compiled.generate(values)
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A parsed template. Made by `Template.parse`, or from a file by `template_folder`."""
@@ -58,7 +86,7 @@ class Template:
     """Where each line of the text comes from."""
     tree: "nodes.Template" = field(repr=False, compare=False)
     """Its syntax tree."""
-    program: "jinja2.Template" = field(repr=False, compare=False)
+    program: "Program" = field(repr=False, compare=False)
     marker: re.Pattern[str] = field(repr=False, compare=False)
     """Finds where messages begin in what was rendered; nobody can guess it, so no value can begin a message."""
     stage: str | None = None
@@ -79,8 +107,7 @@ class Template:
         Raises:
             DefinitionError: Its syntax is wrong; the text names file and line.
         """
-        from jinja2 import Template as Program  # noqa: PLC0415  40 ms that a pipeline without prompts need not pay
-        from jinja2 import TemplateSyntaxError, meta  # noqa: PLC0415  as above
+        from jinja2 import TemplateSyntaxError, meta  # noqa: PLC0415  40 ms that a pipeline without prompts need not pay
 
         file = shown(path) if path is not None else f"text of {name}"
         told = (
@@ -91,13 +118,12 @@ class Template:
         marked = ROLE_LINE.sub(rf"<{nonce}:\1>", text)
         try:
             tree = language.parse(marked)
-            code = language.compile(marked, name, name)
+            needed = meta.find_undeclared_variables(tree) - set(language.globals)
         except TemplateSyntaxError as error:
             at = _line(told, error.lineno)
             raise DefinitionError(f"{at}: {error.message}. Mend: correct the template there") from error
         _refuse_reading(tree, told)
         _refuse_text_before_messages(text, told)
-        needed = meta.find_undeclared_variables(tree) - set(language.globals)
         return cls(
             name=name,
             path=path,
@@ -106,7 +132,7 @@ class Template:
             variables=frozenset(needed),
             lines=told,
             tree=tree,
-            program=Program.from_code(language, code, dict(language.globals)),
+            program=Program(language, tree, name),
             marker=re.compile(rf"<{nonce}:(system|user|assistant)>"),
         )
 
@@ -120,6 +146,22 @@ class Template:
 
         found = [node.lineno for node in self.tree.find_all(nodes.Name) if node.name == variable]
         return _line(self.lines, min(found, default=1))
+
+    def compare(self, types: Mapping[str, object]) -> None:
+        """Hold its dotted names against the types of its variables.
+
+        Args:
+            types: Types by variable; of others nothing is known.
+
+        Raises:
+            DefinitionError: A dotted name leads nowhere.
+        """
+        from stagebook.definition.template_fields import unknown_field  # noqa: PLC0415  imports jinja2: see `parse`
+
+        unknown = unknown_field(self.tree, types)
+        if unknown is not None:
+            at = _line(self.lines, unknown.line)
+            raise DefinitionError(f"template {self.name} ({at}): {unknown.what}. Mend: {unknown.mend}")
 
     def render(self, values: Mapping[str, object]) -> tuple[Message, ...]:
         """Render to messages.
@@ -169,6 +211,7 @@ class Template:
         return f"{within}template {self.name} ({_line(self.lines, number)})"
 
 
+@cache
 def _language() -> "TemplateEnvironment":
     from stagebook.definition.template_language import TemplateEnvironment  # noqa: PLC0415  imports jinja2: see there
 

@@ -1,7 +1,8 @@
 """From what the functions say to what each parameter reads.
 
 A parameter is bound by its type to the stage that returns exactly that type; where several return it, by its name to
-the stage so named; where neither settles it, that is an error.
+the stage so named; where neither settles it, that is an error. Where `From` or `reads=` says the stage, its output may
+also be of a class made from the parameter's type.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,9 +98,9 @@ class Wiring:
         else:
             makers = self._settled(reader, parameter)
         kind = self._kind(reader, parameter, makers)
-        return Read(
-            parameter.name, kind, tuple(one.name for one in makers), parameter.optional, parameter.item, parameter.type
-        )
+        names = tuple(one.name for one in makers)
+        read_as = makers[0].output if len(makers) == 1 else parameter.type
+        return Read(parameter.name, kind, names, parameter.optional, parameter.item, read_as)
 
     def _input_read(self, reader: Maker, parameter: Parameter) -> Read:
         others = self._others(reader, parameter)
@@ -129,7 +130,13 @@ class Wiring:
                     f"parameter {parameter.name!r} reads the phase {source.phase!r}, which is not there",
                     f"name a phase: {nearest(source.phase, self._phases)}",
                 )
-            makers = [one for one in self._others(reader, parameter) if one.declared.phase == source.phase]
+            makers = [
+                one
+                for one in self._makers.values()
+                if one.declared.phase == source.phase
+                and one.name != reader.name
+                and issubclass(one.output, parameter.type)
+            ]
             if not makers:
                 raise self._wrong(
                     reader,
@@ -149,7 +156,7 @@ class Wiring:
                 raise self._wrong(
                     reader, f"parameter {parameter.name!r} reads the stage itself", "read a stage that runs before it"
                 )
-            if maker.output is not parameter.type:
+            if not issubclass(maker.output, parameter.type):
                 raise self._wrong(
                     reader,
                     f"parameter {parameter.name!r} is {parameter.written()}, and {name} makes {maker.output.__name__}",
@@ -171,6 +178,12 @@ class Wiring:
         if len(candidates) == 1:
             return candidates
         model = parameter.type.__name__
+        if parameter.type is BaseModel:
+            raise self._wrong(
+                reader,
+                f"parameter {parameter.name!r} takes any model, and no stage is said",
+                f"annotate it with Annotated[{parameter.written()}, From('stage', ...)]",
+            )
         if not candidates:
             returned = {one.output.__name__ for one in self._makers.values()} | {self._input.__name__}
             same_name = [one for one in self._makers.values() if one.output.__name__ == model]
