@@ -13,10 +13,10 @@ from stagebook_pipelines.episode_content.quotes import (
     MAX_QUOTES,
     MIN_QUOTES,
     RefusedChoiceError,
-    fill_up,
     merge_quotes,
     resolve_choice,
 )
+from stagebook_pipelines.episode_content.quotes_by_rule import fill_up
 from stagebook_pipelines.episode_content.sentences import split_sentences
 from stagebook_pipelines.episode_content.verbatim import fold, verify_quote
 
@@ -31,8 +31,8 @@ SENTENCES = split_sentences(TRANSCRIPT)
 ALL = range(1, len(SENTENCES) + 1)
 
 
-def choice(first: int, last: int, usage: Usage = "headline", speaker: str | None = None) -> QuoteChoice:
-    return QuoteChoice(first=first, last=last, usage=usage, context="rain", speaker=speaker)
+def choice(*sentences: int, usage: Usage = "headline", speaker: str | None = None) -> QuoteChoice:
+    return QuoteChoice(sentences=list(sentences), usage=usage, context="rain", speaker=speaker)
 
 
 def quote(start: int, end: int, usage: Usage = "social", text: str | None = None) -> Quote:
@@ -43,7 +43,7 @@ def quote(start: int, end: int, usage: Usage = "social", text: str | None = None
 
 
 def test_a_choice_of_sentences_is_the_text_that_stands_there_character_for_character() -> None:
-    found = resolve_choice(choice(4, 6), SENTENCES, TRANSCRIPT, ALL)
+    found = resolve_choice(choice(4, 5, 6), SENTENCES, TRANSCRIPT, ALL)
     assert found.text == TRANSCRIPT[found.start : found.end]
     assert found.text.startswith("It waits for years &quot;up there&quot;. Then")
     assert found.text.endswith("comes down.\n\nIt does not ask anybody.")
@@ -51,31 +51,32 @@ def test_a_choice_of_sentences_is_the_text_that_stands_there_character_for_chara
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "why"),
+    ("numbers", "why"),
     [
-        (3, 99, "choose numbers from 1 to 8"),
-        (4, 3, "must not be smaller"),
-        (2, 3, "one person without a break; sentence 2 is the last"),
-        (6, 7, "one person without a break; sentence 6 is the last"),
-        (1, 5, "at most 4 sentences"),
-        (8, 8, "too short"),
+        ([3, 99], "choose numbers from 1 to 8"),
+        ([0], "choose numbers from 1 to 8"),
+        ([4, 3], "follow each other"),
+        ([3, 5], "follow each other"),
+        ([2, 3], "one person says a quote without a break; sentence 2 ends"),
+        ([6, 7], "one person says a quote without a break; sentence 6 ends"),
+        ([8], "too short"),
     ],
 )
-def test_a_choice_that_is_no_quote_is_refused_with_its_reason(first: int, last: int, why: str) -> None:
+def test_a_choice_that_is_no_quote_is_refused_with_its_reason(numbers: list[int], why: str) -> None:
     with pytest.raises(RefusedChoiceError, match=why):
-        resolve_choice(choice(first, last), SENTENCES, TRANSCRIPT, ALL)
+        resolve_choice(choice(*numbers), SENTENCES, TRANSCRIPT, ALL)
 
 
 def test_a_sentence_that_exists_but_was_not_shown_is_refused() -> None:
     with pytest.raises(RefusedChoiceError, match="from 4 to 8"):
-        resolve_choice(choice(3, 3), SENTENCES, TRANSCRIPT, range(4, 9))
+        resolve_choice(choice(3), SENTENCES, TRANSCRIPT, range(4, 9))
 
 
 def test_the_printed_speaker_wins_over_the_models_guess_which_serves_where_none_is_printed() -> None:
-    assert resolve_choice(choice(3, 3, speaker="Ann"), SENTENCES, TRANSCRIPT, ALL).speaker == "Bo Ek"
+    assert resolve_choice(choice(3, speaker="Ann"), SENTENCES, TRANSCRIPT, ALL).speaker == "Bo Ek"
     bare = "Rain is only water that has been patient."
-    assert resolve_choice(choice(1, 1, speaker="Bo"), split_sentences(bare), bare, range(1, 2)).speaker == "Bo"
-    assert resolve_choice(choice(1, 1), split_sentences(bare), bare, range(1, 2)).speaker == "Speaker"
+    assert resolve_choice(choice(1, speaker="Bo"), split_sentences(bare), bare, range(1, 2)).speaker == "Bo"
+    assert resolve_choice(choice(1), split_sentences(bare), bare, range(1, 2)).speaker == "Speaker"
 
 
 # --- merging
@@ -117,7 +118,7 @@ def test_merged_quotes_never_overlap_and_are_never_too_many(by_window: list[list
 
 
 def test_missing_quotes_are_filled_up_from_the_transcript_with_what_was_chosen_kept() -> None:
-    chosen = [resolve_choice(choice(3, 3), SENTENCES, TRANSCRIPT, ALL)]
+    chosen = [resolve_choice(choice(3), SENTENCES, TRANSCRIPT, ALL)]
     filled = fill_up(chosen, SENTENCES, TRANSCRIPT)
     assert len(filled) == MIN_QUOTES
     assert chosen[0] in filled
@@ -186,7 +187,7 @@ def test_every_stretch_of_whole_words_is_found_where_it_stands_or_earlier(transc
         return
     place = verify_quote(stretch, transcript)
     assert place is not None
-    assert place[0] <= begin + len(stretch) - len(stretch.lstrip())
+    assert place[0] <= begin + next(at for at, character in enumerate(stretch) if character.isalpha())
     assert fold(transcript[slice(*place)]).text.strip(" '\".-") == fold(stretch).text.strip(" '\".-")
 
 

@@ -9,7 +9,12 @@ from stagebook import Key, Text
 from stagebook_pipelines.episode_content.markdown_shape import PostShape, shape_of, words_in
 from stagebook_pipelines.episode_content.phrases import count_phrases
 
-Line = Annotated[str, Field(min_length=1)]
+Line = Annotated[str, Field(min_length=1, max_length=250)]
+"""A title, a topic, a heading. Limits are far above what is asked for: they stop a small model that repeats itself."""
+Passage = Annotated[str, Field(min_length=1, max_length=1000)]
+"""A few sentences."""
+Post = Annotated[str, Field(min_length=1, max_length=3000)]
+"""A post or letter; 3,000 characters are what the longest-winded network takes."""
 Usage = Literal["headline", "pullquote", "social", "key_point"]
 
 
@@ -85,10 +90,17 @@ class Window(BaseModel):
     """Number of its first sentence."""
     last_sentence: int
     """Number of its last sentence."""
+    named: bool
+    """Whether its lines name their speakers."""
     tokens: int
     """What the text costs at most, estimated."""
     quotes_wanted: int
     """How many quotes are asked for from this window."""
+
+    @property
+    def sentence_numbers(self) -> range:
+        """The numbers of its sentences."""
+        return range(self.first_sentence, self.last_sentence + 1)
 
 
 class WindowSummary(BaseModel):
@@ -100,16 +112,16 @@ class WindowSummary(BaseModel):
 class HostSpeaker(BaseModel):
     """Who leads the conversation."""
 
-    name: str | None = Field(default=None, description="The host's name, null where it is not told.")
-    role: str | None = Field(default=None, description="What the host is, such as therapist and host of the show.")
+    name: Line | None = Field(default=None, description="The host's name, null where it is not told.")
+    role: Line | None = Field(default=None, description="What the host is, such as therapist and host of the show.")
 
 
 class GuestSpeaker(BaseModel):
     """Who is being talked to."""
 
-    name: str | None = Field(default=None, description="The guest's name, null where it is not told.")
-    credentials: str | None = Field(default=None, description="Titles and training, null where not told.")
-    expertise: str | None = Field(default=None, description="What the guest knows from work or life.")
+    name: Line | None = Field(default=None, description="The guest's name, null where it is not told.")
+    credentials: Line | None = Field(default=None, description="Titles and training, null where not told.")
+    expertise: Line | None = Field(default=None, description="What the guest knows from work or life.")
 
 
 class Speakers(BaseModel):
@@ -123,13 +135,15 @@ class EpisodeMetadata(BaseModel):
     """What the episode would be announced with."""
 
     inferred_title: Line = Field(description="A fitting title, or the one that is said in the episode.")
-    estimated_duration: str = Field(description="How long the episode is, such as 52 minutes.")
+    estimated_duration: Line = Field(description="How long the episode is, such as 52 minutes.")
 
 
 class TranscriptPreprocessing(BaseModel):
     """Stage 0: a long transcript, compressed."""
 
-    comprehensive_summary: Line = Field(
+    comprehensive_summary: str = Field(
+        min_length=1,
+        max_length=12_000,
         description="Everything of substance in the order it comes up: claims, stories, examples, advice.",
     )
     key_topics: list[Line] = Field(min_length=1, max_length=20, description="The topics, a few words each.")
@@ -141,8 +155,8 @@ class EpisodeBasics(BaseModel):
     """What an editor puts above the episode."""
 
     title: Line = Field(description="The title of the episode.")
-    date: str | None = Field(default=None, description="The date, null where it is not told.")
-    duration_estimate: str | None = Field(default=None, description="How long the episode is, such as 52 minutes.")
+    date: Line | None = Field(default=None, description="The date, null where it is not told.")
+    duration_estimate: Line | None = Field(default=None, description="How long the episode is, such as 52 minutes.")
     main_topics: list[Line] = Field(min_length=3, max_length=5, description="The main topics, a few words each.")
 
 
@@ -150,9 +164,9 @@ class GuestInfo(BaseModel):
     """Who the guest is, by what is said."""
 
     name: Line = Field(description="The guest's name.")
-    credentials: str | None = Field(default=None, description="Titles and training, null where not told.")
+    credentials: Line | None = Field(default=None, description="Titles and training, null where not told.")
     expertise: Line = Field(description="What the guest knows from work or life, in one phrase.")
-    website: str | None = Field(default=None, description="The guest's website, only where it is told.")
+    website: Line | None = Field(default=None, description="The guest's website, only where it is told.")
 
 
 class TranscriptAnalysis(BaseModel):
@@ -162,6 +176,7 @@ class TranscriptAnalysis(BaseModel):
     guest_info: GuestInfo | None = Field(default=None, description="Null where there is no guest.")
     episode_crux: str = Field(
         min_length=51,
+        max_length=1500,
         description="The one thing a listener should take away, in two or three full sentences.",
     )
 
@@ -169,13 +184,18 @@ class TranscriptAnalysis(BaseModel):
 class QuoteChoice(BaseModel):
     """A quote named by the numbers of its sentences."""
 
-    first: int = Field(ge=1, description="Number of the quote's first sentence.")
-    last: int = Field(ge=1, description="Number of its last sentence; the same for one sentence.")
+    sentences: list[int] = Field(
+        min_length=1,
+        max_length=4,
+        description="The numbers of its sentences, which follow each other.",
+    )
     usage: Usage = Field(
         description="headline: short and striking. pullquote: stands alone on a page. social: needs no context. "
         "key_point: states what the episode teaches.",
     )
-    context: str | None = Field(default=None, description="What was being talked about, in one short sentence.")
+    context: str | None = Field(
+        default=None, max_length=120, description="What was being talked about, in a few words."
+    )
     speaker: str | None = Field(
         default=None, description="Who says it, only where the lines carry no names; otherwise null."
     )
@@ -184,13 +204,13 @@ class QuoteChoice(BaseModel):
 class WindowQuotes(BaseModel):
     """The quotes chosen from one window, the best first."""
 
-    quotes: list[QuoteChoice] = Field(min_length=1, max_length=15, description="The best quote first.")
+    quotes: list[QuoteChoice] = Field(min_length=1, max_length=12, description="The best quote first.")
 
 
 class Quote(BaseModel):
     """Words that somebody said, exactly as they stand in the transcript."""
 
-    text: Line
+    text: str = Field(min_length=1)
     """`transcript[start:end]`, character for character."""
     speaker: Line
     """The one name that the person has in this episode."""
@@ -217,18 +237,18 @@ class BlogSection(BaseModel):
     """A section of the post, planned."""
 
     section_title: Line = Field(description="The section's heading.")
-    purpose: str = Field(description="What the section does for the reader.")
-    key_points: list[Line] = Field(min_length=1, max_length=8, description="What it says.")
+    purpose: Passage = Field(description="What the section does for the reader.")
+    key_points: list[Passage] = Field(min_length=1, max_length=8, description="What it says.")
     word_count_target: int = Field(ge=1, description="How many words it should have.")
 
 
 class PostStructure(BaseModel):
     """The plan of the post."""
 
-    hook: Line = Field(description="The opening, in one or two sentences.")
+    hook: Passage = Field(description="The opening, in one or two sentences.")
     hook_type: Line = Field(description="The kind of opening: story, question, surprise, scene or quote.")
     sections: list[BlogSection] = Field(min_length=3, max_length=4)
-    cta: Line = Field(description="What the reader is asked to do at the end.")
+    cta: Passage = Field(description="What the reader is asked to do at the end.")
 
 
 class BlogOutline(BaseModel):
@@ -247,11 +267,11 @@ class ParagraphOutline(BaseModel):
     """One paragraph, planned."""
 
     para_number: int = Field(ge=1, description="Its number within the section, from 1.")
-    main_point: Line = Field(description="The one thing the paragraph says.")
-    supporting_elements: list[Line] = Field(
+    main_point: Passage = Field(description="The one thing the paragraph says.")
+    supporting_elements: list[Passage] = Field(
         default=[], max_length=8, description="Stories, facts and quotes that carry it."
     )
-    transition_note: str | None = Field(default=None, description="How it leads on to the next paragraph.")
+    transition_note: Passage | None = Field(default=None, description="How it leads on to the next paragraph.")
 
 
 class SectionDetail(BaseModel):
@@ -316,12 +336,12 @@ class RefinedPost(BaseModel):
 class SocialContent(BaseModel):
     """Stage 8: posts that lead to the article."""
 
-    instagram: list[Line] = Field(
+    instagram: list[Post] = Field(
         min_length=2, max_length=6, description="Captions with line breaks and a few hashtags."
     )
-    twitter: list[Line] = Field(min_length=3, max_length=8, description="Posts of at most 280 characters.")
-    linkedin: list[Line] = Field(min_length=1, max_length=4, description="Posts of three or four short paragraphs.")
-    facebook: list[Line] = Field(min_length=1, max_length=4, description="Posts that end in a question to the reader.")
+    twitter: list[Passage] = Field(min_length=3, max_length=8, description="Posts of at most 280 characters.")
+    linkedin: list[Post] = Field(min_length=1, max_length=4, description="Posts of three or four short paragraphs.")
+    facebook: list[Post] = Field(min_length=1, max_length=4, description="Posts that end in a question to the reader.")
 
 
 class EmailCampaign(BaseModel):
@@ -329,5 +349,7 @@ class EmailCampaign(BaseModel):
 
     subject_lines: list[Line] = Field(min_length=5, max_length=10, description="Subjects of at most 60 characters.")
     preview_text: list[Line] = Field(min_length=3, max_length=6, description="The line shown after the subject.")
-    email_body: str = Field(min_length=200, description="The whole e-mail, from the greeting to the sign-off.")
-    followup_email: Line = Field(description="A shorter e-mail for those who have not opened the first.")
+    email_body: str = Field(
+        min_length=200, max_length=6000, description="The whole e-mail, from the greeting to the sign-off."
+    )
+    followup_email: Post = Field(description="A shorter e-mail for those who have not opened the first.")
