@@ -17,6 +17,14 @@ class Outer(BaseModel):
     score: float = Field(0.5, ge=0, le=1)
 
 
+class Whole(BaseModel):
+    title: str
+    parts: list[Inner]
+    number: int
+    also: list[str]
+    inner: Inner
+
+
 class Post(BaseModel):
     text: str = Field(min_length=10)
 
@@ -52,6 +60,13 @@ def test_leniently_sizes_and_ranges_are_let_go_but_not_types() -> None:
     assert (value.words, value.score) == (["a"], 2)
     with pytest.raises(Complaint):
         relaxed_value(Outer, None, '{"words": "many"}')
+
+
+def test_leniently_what_is_missing_is_left_blank() -> None:
+    value = relaxed_value(Whole, None, '{"title": "a", "parts": [{"name": "x"}')
+    assert isinstance(value, Whole)
+    assert (value.title, value.number, value.also, value.inner.name) == ("a", 0, [], "")
+    assert value.parts[0].name == "x"
 
 
 def test_what_was_accepted_leniently_can_be_read_back_as_the_same_class() -> None:

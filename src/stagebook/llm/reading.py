@@ -8,12 +8,29 @@ from typing import Any
 import json_repair
 import orjson
 from pydantic import BaseModel, ValidationError
-from pydantic_core import SchemaValidator
+from pydantic_core import ErrorDetails, SchemaValidator
 
 from stagebook.model.errors import Complaint
 
 MOST_PROBLEMS = 8
 """Problems told to the model at once: more does not help it."""
+
+MOST_BLANKS = 50
+"""Rounds of filling in what a lenient answer lacks."""
+
+BLANKS = {
+    "list_type": "[]",
+    "tuple_type": "[]",
+    "set_type": "[]",
+    "dict_type": "{}",
+    "model_type": "{}",
+    "model_attributes_type": "{}",
+    "int_parsing": "0",
+    "float_parsing": "0",
+    "bool_parsing": "false",
+    "none_required": "null",
+}
+"""What pydantic complains about when an empty string stands there -> the blank that is right instead."""
 
 CONSTRAINTS = frozenset(
     {"min_length", "max_length", "ge", "gt", "le", "lt", "multiple_of", "pattern", "max_digits", "decimal_places"}
@@ -115,7 +132,7 @@ def relaxed(model: type[BaseModel]) -> SchemaValidator:
 
 
 def relaxed_value(model: type[BaseModel], text_field: str | None, text: str) -> BaseModel:
-    """Read an answer with fewer demands: JSON is repaired, sizes and ranges are let go (names and types are not).
+    """Read an answer with fewer demands: JSON is repaired, sizes and ranges are let go, what is missing is left blank.
 
     Raises:
         Complaint: Even so it is not of that shape.
@@ -123,11 +140,39 @@ def relaxed_value(model: type[BaseModel], text_field: str | None, text: str) -> 
     document: dict[str, Any] | None = {text_field: unfenced(text).strip()} if text_field else repaired(text)
     if document is None or (text_field and not document[text_field]):
         raise Complaint("there is nothing in the answer that could be kept")
-    try:
-        value: BaseModel = relaxed(model).validate_json(orjson.dumps(document))
-    except ValidationError as error:
-        raise Complaint(problems(error)) from error
-    return value
+    validator = relaxed(model)
+    for _ in range(MOST_BLANKS):
+        try:
+            value: BaseModel = validator.validate_json(orjson.dumps(document))
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False)
+            if not any(_blanked(document, problem) for problem in wrong):
+                raise Complaint(problems(error)) from error
+        else:
+            return value
+    raise Complaint("too much of the answer is missing")
+
+
+def _blanked(document: Any, problem: ErrorDetails) -> bool:
+    """Put a blank where something is missing; what kind of blank shows when the next validation complains about it.
+
+    Returns:
+        Whether the document was changed.
+    """
+    *path, last = problem["loc"] or ("",)
+    for part in path:
+        try:
+            document = document[part]
+        except (KeyError, IndexError, TypeError):
+            return False
+    if problem["type"] == "missing" and isinstance(document, dict):
+        document[last] = ""
+        return True
+    blank = BLANKS.get(problem["type"])
+    if blank is None or not isinstance(document, dict) or document.get(last) != "":
+        return False
+    document[last] = orjson.loads(blank)
+    return True
 
 
 def _without_constraints(node: Any) -> Any:
