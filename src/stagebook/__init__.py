@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from stagebook.definition.handle import StageHandle
     from stagebook.definition.markers import Children, From, Item, Key, Rows, Skip, Text
     from stagebook.definition.pipeline import Phase, Pipeline
-    from stagebook.model.errors import Complaint, DefinitionError, StagebookError
+    from stagebook.engine.api import aresume, arun, resume, run
+    from stagebook.engine.result import RunResult
+    from stagebook.model.errors import Complaint, DefinitionError, RunFailed, RunInterrupted, RunPaused, StagebookError
     from stagebook.model.ports import Door, Llm
 
 __all__ = [
@@ -30,10 +32,18 @@ __all__ = [
     "Phase",
     "Pipeline",
     "Rows",
+    "RunFailed",
+    "RunInterrupted",
+    "RunPaused",
+    "RunResult",
     "Skip",
     "StageHandle",
     "StagebookError",
     "Text",
+    "aresume",
+    "arun",
+    "resume",
+    "run",
 ]
 
 _PLACES = {
@@ -49,10 +59,18 @@ _PLACES = {
     "Phase": "stagebook.definition.pipeline",
     "Pipeline": "stagebook.definition.pipeline",
     "Rows": "stagebook.definition.markers",
+    "RunFailed": "stagebook.model.errors",
+    "RunInterrupted": "stagebook.model.errors",
+    "RunPaused": "stagebook.model.errors",
+    "RunResult": "stagebook.engine.result",
     "Skip": "stagebook.definition.markers",
     "StageHandle": "stagebook.definition.handle",
     "StagebookError": "stagebook.model.errors",
     "Text": "stagebook.definition.markers",
+    "aresume": "stagebook.engine.api",
+    "arun": "stagebook.engine.api",
+    "resume": "stagebook.engine.api",
+    "run": "stagebook.engine.api",
 }
 
 

@@ -91,14 +91,19 @@ def stand(
         tally = tallies.get(stage.name, Tally())
         total = 1 if stage.axis is None else tallies.get(stage.axis, Tally()).items
         total = max(total, tally.done + tally.running) if stage.axis is None else total
-        over[stage.name] = (stage.axis is None or over.get(stage.axis, True)) and tally.done >= total
         blocked = tally.failed > 0 and not stage.collects
         failed = failed or blocked
-        standings[stage.name] = StageStanding(_stage_status(tally, over[stage.name], blocked, driven), total)
-    return Standing(_run_status(all(over.values()) and not failed, failed, wish, driven, begun), standings)
+        # what is mapped over a stage that failed waits for the items that it may yet yield
+        over[stage.name] = tally.done >= total and not blocked and (stage.axis is None or over.get(stage.axis, True))
+        standings[stage.name] = StageStanding(
+            _stage_status(tally, over=over[stage.name], blocked=blocked, driven=driven), total
+        )
+    return Standing(
+        _run_status(wish, finished=all(over.values()), failed=failed, driven=driven, begun=begun), standings
+    )
 
 
-def _stage_status(tally: Tally, over: bool, blocked: bool, driven: bool) -> str:
+def _stage_status(tally: Tally, *, over: bool, blocked: bool, driven: bool) -> str:
     if blocked and not (driven and tally.running):
         return RunStatus.FAILED
     if over:
@@ -108,7 +113,7 @@ def _stage_status(tally: Tally, over: bool, blocked: bool, driven: bool) -> str:
     return RunStatus.RUNNING if driven else RunStatus.INTERRUPTED
 
 
-def _run_status(finished: bool, failed: bool, wish: Wish, driven: bool, begun: bool) -> RunStatus:
+def _run_status(wish: Wish, *, finished: bool, failed: bool, driven: bool, begun: bool) -> RunStatus:
     if driven:
         return RunStatus.RUNNING
     if finished:

@@ -1,0 +1,149 @@
+"""Drives a run from the command line: shows how it goes, heeds signals, and tells what came of it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.live import Live
+
+from stagebook.cli.command_lines import command
+from stagebook.cli.console import Notes, notes, print_json, results, stdout_kept_clean
+from stagebook.cli.display import Display
+from stagebook.cli.documents import write_documents
+from stagebook.cli.plain_progress import PlainProgress
+from stagebook.cli.report import print_report
+from stagebook.cli.signals import REASON, Interruptions, heeded, leave
+from stagebook.definition.graph import Graph
+from stagebook.engine.drive import Stop
+from stagebook.engine.progress import Progress
+from stagebook.engine.session import Site, carry_on
+from stagebook.insight.overview import describe
+from stagebook.insight.run_document import RunDocument
+from stagebook.model.errors import RunFailed, RunInterrupted, RunIsDriven, RunPaused, StagebookError
+from stagebook.model.records import Run
+from stagebook.model.status import RunStatus
+
+FRAMES_PER_SECOND: Final = 6
+CODES: Final = {
+    RunStatus.COMPLETED: 0,
+    RunStatus.FAILED: RunFailed.exit_code,
+    RunStatus.PAUSED: RunPaused.exit_code,
+}
+"""Exit codes; any other status is a run that was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the command ends."""
+
+    code: int
+    cut: bool
+    """Whether a stage's own function may still be busy in its thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How the person wants to be told."""
+
+    as_json: bool
+    ledger: str | None
+    """The ledger as it was typed."""
+    again: Sequence[str] = ()
+    """The words of a command that runs the same on a hosted model, if that is worth proposing."""
+
+
+def finish(work: Coroutine[Any, Any, Outcome]) -> int:
+    """Run a command that drives, to its exit code."""
+    outcome = asyncio.run(work)
+    if outcome.cut:
+        leave(outcome.code)
+    return outcome.code
+
+
+async def drive(run: Run, graph: Graph, site: Site, telling: Telling) -> Outcome:
+    """Drive a run, begun or resumed, and print what came of it.
+
+    Raises:
+        StagebookError: It could not be driven, or not to its end.
+    """
+    progress, stop, console = Progress(), Stop(), notes()
+    resume = command("resume", run.run_id, ledger=telling.ledger)
+    with stdout_kept_clean():
+        async with _shown(run, graph, progress, console) as display:
+            interruptions = Interruptions(stop, display.notify)
+            try:
+                with heeded(interruptions):
+                    ended = await carry_on(run, graph, site, progress=progress, stop=stop)
+            except RunIsDriven:
+                raise
+            except StagebookError:
+                display.last_words.append(f"what was finished of {run.run_id} is kept; go on with: {resume}")
+                raise
+    document = await describe(site.ledger, run.run_id)
+    code = CODES.get(RunStatus(document.status), RunInterrupted.exit_code)
+    if ended.stopped == REASON and document.status != RunStatus.COMPLETED:
+        code = RunInterrupted.exit_code
+    await _print(document, run, graph, site, telling)
+    if document.status == RunStatus.FAILED:
+        console.say(f"error: {run.run_id} failed: {next(iter(document.errors), 'a step failed')}")
+    if code not in {0, RunFailed.exit_code}:
+        state = "interrupted" if ended.stopped == REASON else document.status
+        console.say(f"{state}: what was finished is kept; go on with: {resume}")
+    return Outcome(code, interruptions.cut)
+
+
+class _Shown:
+    """Says things beside the progress."""
+
+    def __init__(self, console: Notes, display: Display | None) -> None:
+        self._console = console
+        self._display = display
+        self.last_words: list[str] = []
+        """Printed when the progress is gone."""
+
+    def notify(self, sentence: str) -> None:
+        """Say what a signal did, at once."""
+        if self._display is not None:
+            self._display.notice = sentence
+        else:
+            self._console.say(sentence)
+
+
+@contextlib.asynccontextmanager
+async def _shown(run: Run, graph: Graph, progress: Progress, console: Notes) -> AsyncIterator[_Shown]:
+    """Show progress while the block runs: live on a terminal, as lines elsewhere."""
+    display = Display(progress, graph) if console.is_terminal and not console.is_dumb_terminal else None
+    shown = _Shown(console, display)
+    try:
+        if display is not None:
+            with Live(display, console=console, refresh_per_second=FRAMES_PER_SECOND, transient=True):
+                yield shown
+        else:
+            console.say(f"{run.pipeline} {run.run_id}")
+            plain = PlainProgress(progress, graph, console.say)
+            watch = asyncio.create_task(plain.watch())
+            try:
+                yield shown
+            finally:
+                watch.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watch
+                plain.tell()
+    finally:
+        for line in shown.last_words:
+            console.say(line)
+
+
+async def _print(document: RunDocument, run: Run, graph: Graph, site: Site, telling: Telling) -> None:
+    """Print what came of it to stdout."""
+    if telling.as_json:
+        print_json(document.to_json())
+        return
+    try:
+        documents = await write_documents(run, graph, site.ledger, telling.ledger)
+    except OSError as error:
+        notes().say(f"the texts could not be written as files: {error}")
+        documents = []
+    print_report(results(), document, documents, ledger=telling.ledger, again=telling.again)

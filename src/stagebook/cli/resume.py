@@ -1,0 +1,34 @@
+"""`stagebook resume`: goes on with a run where it stopped."""
+
+import os
+
+import click
+
+from stagebook.cli.driving import Outcome, Telling, drive, finish
+from stagebook.cli.opened import open_existing
+from stagebook.cli.options import json_option, ledger_option, run_argument
+from stagebook.definition.loading import find
+from stagebook.engine.api import reopen
+from stagebook.engine.session import Site
+from stagebook.model.errors import UsageError
+
+
+@click.command
+@run_argument
+@click.option("--take-over", is_flag=True, help="Take the run from a driver that is gone; for ledgers in PostgreSQL.")
+@json_option
+@ledger_option
+def resume(*, run_id: str, take_over: bool, as_json: bool, ledger: str | None) -> int:
+    """Go on with RUN (`last` for the latest): what is finished is not run again, nor paid again."""
+    if take_over:
+        raise UsageError(
+            "--take-over is for ledgers in PostgreSQL: here a file lock (flock) holds a run and ends with its driver,"
+            " so that a run which is driven has a living driver; stop that, or resume without --take-over"
+        )
+    return finish(_resume(run_id, Telling(as_json, ledger)))
+
+
+async def _resume(run_id: str, telling: Telling) -> Outcome:
+    async with await open_existing(telling.ledger) as ledger:
+        again = await reopen(ledger, run_id)
+        return await drive(again, find(again.source).pipeline.check(), Site(ledger, os.environ), telling)

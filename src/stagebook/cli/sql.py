@@ -1,0 +1,83 @@
+"""`stagebook sql`: questions to the ledger, read-only."""
+
+import csv
+import io
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+import click
+from rich.table import Table as Drawn
+
+from stagebook.cli.console import harmless, notes, print_json, results
+from stagebook.cli.opened import look
+from stagebook.cli.options import json_option, ledger_option
+from stagebook.ledger.table import LIMIT, TIMEOUT, Cell, Table
+
+CELL: Final = 200
+"""Characters of a cell that are drawn."""
+
+
+@click.command
+@click.argument("query", metavar="SELECT")
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
+@click.option("--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="Most rows to give.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT,
+    show_default=True,
+    help="Seconds that it may take.",
+)
+@ledger_option
+def sql(*, query: str, as_json: bool, as_csv: bool, limit: int, timeout: float, ledger: str | None) -> None:
+    """Ask the ledger in SQL; nothing can be changed by it.
+
+    Views: stage_outputs (one row per output, its text and its data), costs (one row per request), v2_pipeline_steps
+    (one row per step). Tables: runs, steps, attempts, outputs, exchanges, and more; SELECT name FROM sqlite_master
+    lists them.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other; keep one")
+    table = look(ledger, lambda opened: opened.query(query, limit=limit, timeout=timeout))
+    if as_json:
+        print_json({"columns": table.columns, "rows": [[_plain(cell) for cell in row] for row in table.rows]})
+    elif as_csv:
+        _print_csv(table)
+    elif table.columns:
+        results().print(_draw(table))
+    if table.truncated:
+        notes().say(f"more rows than {limit:,} fit; --limit gives more")
+
+
+def _plain(cell: Cell) -> Any:
+    """Give a cell as JSON has it; bytes become hexadecimal digits."""
+    return cell.hex() if isinstance(cell, bytes) else cell
+
+
+def _print_csv(table: Table) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([_plain(cell) for cell in row] for row in table.rows)
+    sys.stdout.buffer.write(text.getvalue().encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()
+
+
+def _draw(table: Table) -> Drawn:
+    drawn = Drawn(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    for position, name in enumerate(table.columns):
+        numbers = all(isinstance(row[position], int | float | None) for row in table.rows)
+        drawn.add_column(name, justify="right" if numbers and table.rows else "left", overflow="ellipsis", no_wrap=True)
+    for row in table.rows:
+        drawn.add_row(*_cells(row))
+    return drawn
+
+
+def _cells(row: Iterable[Cell]) -> list[str]:
+    shown = []
+    for cell in row:
+        text = "" if cell is None else harmless(str(_plain(cell))).replace("\n", "⏎")
+        shown.append(text if len(text) <= CELL else f"{text[: CELL - 1]}…")
+    return shown

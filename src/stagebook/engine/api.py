@@ -1,0 +1,227 @@
+"""Running pipelines from Python: `run` and `resume`, and the same to await."""
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from stagebook.definition.loading import Found, find
+from stagebook.definition.pipeline import Pipeline
+from stagebook.engine.result import RunResult, in_own_loop, result_of
+from stagebook.engine.session import Site, Start, begin, carry_on
+from stagebook.engine.session import check as check_start
+from stagebook.engine.settings import Settings
+from stagebook.ledger.clock import now
+from stagebook.ledger.facts import WishSet
+from stagebook.ledger.location import MEMORY, locate
+from stagebook.ledger.store import Ledger
+from stagebook.model.errors import InputError, RunFailed, RunInterrupted, RunPaused, UsageError
+from stagebook.model.records import Run
+from stagebook.model.status import RunStatus, Wish
+
+LEDGER = "STAGEBOOK_LEDGER"
+"""Environment variable that names the ledger where nothing else does."""
+
+Place = str | Path | Ledger | None
+
+
+def run(
+    pipeline: Pipeline | str,
+    given: BaseModel,
+    *,
+    model: str | None = None,
+    models: Mapping[str, str] | None = None,
+    ledger: Place = None,
+    until: str | None = None,
+    concurrency: int | None = None,
+    lenient: bool = False,
+    tags: Sequence[str] = (),
+    check: bool = True,
+) -> RunResult:
+    """Run a pipeline and wait for its end; works inside a running loop too, as in a notebook.
+
+    Args:
+        pipeline: The pipeline, or where it is found: `file.py`, `package.module:name`, the name of an installed one.
+        given: The run's input, of the pipeline's input model.
+        model: Asked by every prompt instead of its own model, `provider:name`.
+        models: Stage -> model; stronger than `model`.
+        ledger: A path, `sqlite:///path`, or an open ledger; by default STAGEBOOK_LEDGER, else `.stagebook/ledger.db`.
+        until: Last stage: it and everything above it runs.
+        concurrency: Most steps at once.
+        lenient: Accept a prompt's last answer with a warning when its tries are used up.
+        tags: Labels to find the run by.
+        check: Raise where the run did not end well; otherwise its status tells.
+
+    Raises:
+        RunFailed: A step failed; the text names it and its reason.
+        RunInterrupted: The run was paused or cancelled from outside.
+        UsageError: A name, a setting or the input cannot be used; nothing was written.
+        MissingKey: A model that would be asked needs a key that is not set.
+    """
+    return in_own_loop(
+        lambda: arun(
+            pipeline,
+            given,
+            model=model,
+            models=models,
+            ledger=ledger,
+            until=until,
+            concurrency=concurrency,
+            lenient=lenient,
+            tags=tags,
+            check=check,
+        )
+    )
+
+
+def resume(
+    run_id: str, *, pipeline: Pipeline | str | None = None, ledger: Place = None, check: bool = True
+) -> RunResult:
+    """Go on with a run and wait for its end; as `aresume`."""
+    return in_own_loop(lambda: aresume(run_id, pipeline=pipeline, ledger=ledger, check=check))
+
+
+async def arun(
+    pipeline: Pipeline | str,
+    given: BaseModel,
+    *,
+    model: str | None = None,
+    models: Mapping[str, str] | None = None,
+    ledger: Place = None,
+    until: str | None = None,
+    concurrency: int | None = None,
+    lenient: bool = False,
+    tags: Sequence[str] = (),
+    check: bool = True,
+) -> RunResult:
+    """Run a pipeline; arguments, result and errors are those of `run`."""
+    found = _found(pipeline)
+    graph = found.pipeline.check()
+    if not isinstance(given, graph.input):
+        raise InputError(f"the input of {graph.name} is a {graph.input.__name__}, not {type(given).__name__}")
+    chosen = Settings(model=model, models=dict(models or {}), until=until, lenient=lenient)
+    if concurrency is not None:
+        chosen = replace(chosen, concurrency=concurrency)
+    start = Start(graph, found.source, given, chosen, tuple(tags))
+    await preflight(start)
+    async with _opened(ledger) as place:
+        new = await begin(start, place.site)
+        return await _drive(new, found, place, raising=check)
+
+
+async def aresume(
+    run_id: str, *, pipeline: Pipeline | str | None = None, ledger: Place = None, check: bool = True
+) -> RunResult:
+    """Go on with a run: what was finished is not run again, what was answered is not paid again.
+
+    Args:
+        run_id: Its readable id, a part of one, or `last`.
+        pipeline: The pipeline, where it cannot be found as the run recorded it (one that was declared in a notebook).
+        ledger: As in `run`.
+        check: As in `run`.
+
+    Raises:
+        RunFailed: A step failed; the text names it and its reason.
+        RunInterrupted: The run was paused or cancelled from outside.
+        RunIsDriven: Another living process drives it.
+        NotFound: No run is called so, or its pipeline is gone.
+    """
+    async with _opened(ledger) as place:
+        again = await reopen(place.site.ledger, run_id)
+        return await _drive(again, _found(pipeline or again.source), place, raising=check)
+
+
+async def preflight(start: Start) -> None:
+    """See that a run can begin before a ledger is opened, so that nothing is written for one that cannot.
+
+    Raises:
+        UsageError: A name, a setting or the input cannot be used.
+        MissingKey: A model that would be asked needs a key that is not set.
+    """
+    async with await Ledger.open(MEMORY) as nowhere:
+        check_start(start, Site(nowhere, os.environ))
+
+
+async def reopen(ledger: Ledger, run_id: str) -> Run:
+    """Find a run that is to go on, and take back the wish that it pause.
+
+    Args:
+        ledger: Where it is.
+        run_id: Its readable id, a part of one, or `last`.
+
+    Raises:
+        NotFound: No run is called so.
+        UsageError: It was cancelled.
+        RunIsDriven: Another living process drives it; its wish is left alone.
+    """
+    found = await ledger.run(run_id)
+    if ledger.is_driven(found.run_id):
+        claim = await ledger.claim(found.run_id)  # says who drives it, or takes the place of one that just ended
+        await claim.release()
+    if found.wish is Wish.CANCEL:
+        raise UsageError(f"{found.run_id} was cancelled, which is for good; begin a new run")
+    if found.wish is not Wish.RUN:
+        await ledger.write(WishSet(found.id, Wish.RUN, now()))
+    return await ledger.run(found.run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A ledger and whose it is."""
+
+    site: Site
+    url: str | Path | None
+    keep: bool
+    """Whether it stays open after the run: it is the caller's, or lives in memory only."""
+
+
+@asynccontextmanager
+async def _opened(place: Place) -> AsyncIterator[_Opened]:
+    if isinstance(place, Ledger):
+        yield _Opened(Site(place, os.environ), None, keep=True)
+        return
+    url = place if place is not None else os.environ.get(LEDGER) or None
+    keep = locate(url).path is None
+    ledger = await Ledger.open(url)
+    try:
+        yield _Opened(Site(ledger, os.environ), url, keep)
+    finally:
+        if not keep:
+            await ledger.close()
+
+
+def _found(pipeline: Pipeline | str) -> Found:
+    """Find a pipeline, or say where a given one is found again."""
+    if isinstance(pipeline, str):
+        return find(pipeline)
+    pipeline.check()
+    return Found(pipeline, f"{Path(pipeline.place.file).absolute()}:{pipeline.name}")
+
+
+async def _drive(run: Run, found: Found, place: _Opened, *, raising: bool) -> RunResult:
+    """Drive a run to its end and say what came of it."""
+    graph = found.pipeline.check()
+    await carry_on(run, graph, place.site)
+    result = await result_of(run.run_id, graph, place.site.ledger, keep=place.keep, url=place.url)
+    if raising:
+        _raise_unless_completed(result)
+    return result
+
+
+def _raise_unless_completed(result: RunResult) -> None:
+    """Raise what its status says.
+
+    Raises:
+        RunFailed: A step failed.
+        RunInterrupted: It was stopped.
+    """
+    if result.status is RunStatus.COMPLETED:
+        return
+    if result.status is RunStatus.FAILED:
+        more = f" (and {len(result.errors) - 1} more)" if len(result.errors) > 1 else ""
+        raise RunFailed(f"{result.run_id} failed: {next(iter(result.errors), 'a step failed')}{more}")
+    kind = RunPaused if result.status is RunStatus.PAUSED else RunInterrupted
+    raise kind(f"{result.run_id} is {result.status}; what was finished is kept: stagebook.resume({result.run_id!r})")

@@ -1,0 +1,1 @@
+"""What was recorded, in words and numbers: runs, steps, exchanges."""

@@ -1,0 +1,152 @@
+"""What one step asked and was answered, in words."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from stagebook.ledger.store import Ledger
+from stagebook.ledger.table import Cell
+from stagebook.llm import openai_chat
+from stagebook.model.errors import LedgerError, NotFound
+from stagebook.model.usage import dollars
+
+MOST: Final = 10_000
+_EXCHANGES: Final = """
+SELECT id, kind, state, attempt, try_number, method, url, model, http_status, complaint, error,
+    input_tokens, output_tokens, cost, received_at - sent_at, response
+FROM exchanges WHERE run = ? AND step = ? ORDER BY id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One message of a rendered prompt."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeDocument:
+    """One request and its answer."""
+
+    kind: str
+    """`model`, `http` or `tool`."""
+    state: str
+    """How far it came: an ExchangeState."""
+    attempt: int
+    """Of the step, from 1."""
+    try_number: int
+    """Of the sending, from 1."""
+    target: str
+    """The model asked, or method and address."""
+    http_status: int | None
+    complaint: str | None
+    """Why its answer was sent back to the model."""
+    error: str | None
+    """Why no whole answer came."""
+    input_tokens: int
+    output_tokens: int
+    cost: int | None
+    """Picodollars; None where no price is known."""
+    seconds: float | None
+    messages: tuple[Spoken, ...]
+    """The prompt as it was rendered, with the turns before; empty for what is no model call."""
+    answer: str | None
+    """The answer's text; of what is no model call, its body."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON has it."""
+        return {
+            "kind": self.kind,
+            "state": self.state,
+            "attempt": self.attempt,
+            "try": self.try_number,
+            "target": self.target,
+            "http_status": self.http_status,
+            "complaint": self.complaint,
+            "error": self.error,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": None if self.cost is None else dollars(self.cost),
+            "seconds": self.seconds,
+            "messages": [{"role": one.role, "text": one.text} for one in self.messages],
+            "answer": self.answer,
+        }
+
+
+async def exchanges_of(ledger: Ledger, run: int, step: int) -> list[ExchangeDocument]:
+    """List a step's exchanges, oldest first.
+
+    Args:
+        ledger: Where they are.
+        run: Id of the run.
+        step: Id of the step.
+    """
+    table = await ledger.query(_EXCHANGES, (run, step), limit=MOST)
+    return [await _document(ledger, dict(zip(table.columns, row, strict=True))) for row in table.rows]
+
+
+async def _document(ledger: Ledger, row: dict[str, Cell]) -> ExchangeDocument:
+    is_model = row["kind"] == "model"
+    taken = row["received_at - sent_at"]
+    response = row["response"]
+    answer = await _answer(ledger, response, is_model=is_model) if isinstance(response, bytes) else None
+    return ExchangeDocument(
+        kind=str(row["kind"]),
+        state=str(row["state"]),
+        attempt=_number(row["attempt"]),
+        try_number=_number(row["try_number"]),
+        target=str(row["model"]) if is_model else f"{_text(row['method'])} {_text(row['url'])}",
+        http_status=None if row["http_status"] is None else _number(row["http_status"]),
+        complaint=_text(row["complaint"]),
+        error=_text(row["error"]),
+        input_tokens=_number(row["input_tokens"]),
+        output_tokens=_number(row["output_tokens"]),
+        cost=None if row["cost"] is None else _number(row["cost"]),
+        seconds=None if taken is None else round(_number(taken) / 1e6, 3),
+        messages=await _messages(ledger, _number(row["id"])) if is_model else (),
+        answer=answer,
+    )
+
+
+async def _messages(ledger: Ledger, exchange: int) -> tuple[Spoken, ...]:
+    """Read the prompt out of the request as it was sent; where it was purged or is damaged, that is said instead."""
+    try:
+        document = orjson.loads(await ledger.request_body(exchange))
+    except (NotFound, LedgerError) as error:
+        return (Spoken("unreadable", str(error)),)
+    except orjson.JSONDecodeError:
+        return ()
+    messages = document.get("messages", ()) if isinstance(document, dict) else ()
+    return tuple(Spoken(str(one.get("role")), _content(one.get("content"))) for one in messages)
+
+
+def _content(content: object) -> str:
+    """A message's text, also where it is given in parts."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return "" if content is None else str(content)
+
+
+async def _answer(ledger: Ledger, digest: bytes, *, is_model: bool) -> str:
+    """An answer's text; the body itself where it is no completion, such as an error."""
+    try:
+        body = await ledger.payload(digest)
+    except (NotFound, LedgerError) as error:
+        return f"unreadable: {error}"
+    if is_model:
+        try:
+            return openai_chat.decode(body).text
+        except openai_chat.Unreadable:
+            pass
+    return body.decode("utf-8", "replace")
+
+
+def _number(cell: Cell) -> int:
+    return cell if isinstance(cell, int) else 0
+
+
+def _text(cell: Cell) -> str | None:
+    return None if cell is None else str(cell)

@@ -1,0 +1,99 @@
+"""The steps of one stage of one run, with what each took."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stagebook.ledger.store import Ledger
+from stagebook.model.errors import NotFound
+from stagebook.model.records import Run, Step
+from stagebook.model.usage import dollars
+
+MOST: Final = 1_000_000_000
+"""More rows than a run has."""
+_TOTALS: Final = """
+SELECT step, coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost), 0) FROM exchanges
+WHERE run = ? AND step IS NOT NULL GROUP BY step
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StepDocument:
+    """One step."""
+
+    id: int
+    """In the ledger."""
+    stage: str
+    item: str
+    """The item's key; empty for a stage that runs once."""
+    status: str
+    attempts: int
+    reason: str | None
+    """Why it was skipped or failed."""
+    warnings: tuple[str, ...]
+    input_tokens: int
+    output_tokens: int
+    cost: int
+    """Picodollars."""
+    seconds: float | None
+    """From the start of its first attempt to its end; None while it has none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON has it."""
+        return {
+            "stage": self.stage,
+            "item": self.item or None,
+            "status": self.status,
+            "attempts": self.attempts,
+            "reason": self.reason,
+            "warnings": list(self.warnings),
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": dollars(self.cost),
+            "seconds": self.seconds,
+        }
+
+
+async def steps_of(ledger: Ledger, run: Run, stage: str) -> list[StepDocument]:
+    """List the steps of a stage, oldest first."""
+    steps = [step for step in await ledger.steps(run.id) if step.stage == stage]
+    table = await ledger.query(_TOTALS, (run.id,), limit=MOST)
+    totals = {
+        int(str(step)): (int(str(read)), int(str(written)), int(str(cost))) for step, read, written, cost in table.rows
+    }
+    return [_document(step, *totals.get(step.id, (0, 0, 0))) for step in steps]
+
+
+def one_step(steps: Sequence[StepDocument], stage: str, item: str | None) -> StepDocument:
+    """Choose a step by its item's key; a stage that runs once needs none.
+
+    Raises:
+        NotFound: There is no such step, or the stage has several and none is named.
+    """
+    if item is None and len(steps) == 1:
+        return steps[0]
+    for step in steps:
+        if step.item == (item or ""):
+            return step
+    keys = ", ".join(step.item for step in steps[:8] if step.item)
+    more = ", ..." if len(steps) > 8 else ""  # noqa: PLR2004  as many as were listed
+    raise NotFound(
+        f"{stage} has no step for the item {item!r}; its items: {keys}{more}" if keys else f"{stage} has no step yet"
+    )
+
+
+def _document(step: Step, read: int, written: int, cost: int) -> StepDocument:
+    begun, ended = step.started_at, step.ended_at
+    return StepDocument(
+        id=step.id,
+        stage=step.stage,
+        item=step.item,
+        status=step.status,
+        attempts=step.attempts,
+        reason=step.reason,
+        warnings=step.warnings,
+        input_tokens=read,
+        output_tokens=written,
+        cost=cost,
+        seconds=round((ended - begun) / 1e6, 3) if begun is not None and ended is not None else None,
+    )
