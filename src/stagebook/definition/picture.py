@@ -7,13 +7,15 @@ from stagebook.definition.graph import Graph, Read, ReadKind, StageSpec
 
 NARROWEST = 40
 """Columns below which a drawing is not squeezed any further."""
+MOST_NAMED = 4
+"""Stages that one parameter reads, named one by one; of more, the first and the last."""
 
 
 def draw(graph: Graph, width: int = 100) -> str:
     """Draw a pipeline.
 
-    Every stage is a line: `o` for one that computes, `*` for one that asks a model, then its name, `[each ...]` where it
-    runs for items, and what it leaves (`->>` where it yields items). Below it stands what it reads.
+    Every stage is a line: `o` for one that computes, `*` for one that asks a model, then its name, `[each ...]` where
+    it runs for items, and what it leaves (`->>` where it yields items). Below it stands what it reads.
 
     Args:
         graph: The pipeline.
@@ -43,20 +45,24 @@ def _stage(graph: Graph, spec: StageSpec, width: int) -> Iterator[str]:
     skips = " or skipped" if spec.skips else ""
     head = f"  {mark} {number}{spec.name}{label}{over} {arrow} {spec.output.__name__}{skips}"
     yield from textwrap.wrap(head, width, subsequent_indent="      ", break_on_hyphens=False)
-    reads = ", ".join(_read(graph, spec, read) for read in spec.reads)
+    reads = ", ".join(_read(graph, read) for read in spec.reads)
     if reads:
         yield from textwrap.wrap(
             f"      reads {reads}", width, subsequent_indent="            ", break_on_hyphens=False
         )
 
 
-def _read(graph: Graph, spec: StageSpec, read: Read) -> str:
+def _read(graph: Graph, read: Read) -> str:
     """Say what one parameter reads."""
     if read.kind is ReadKind.INPUT:
         return "input"
     if read.kind in {ReadKind.DOOR, ReadKind.LLM}:
         return f"<{read.kind.value}>"
     names = " + ".join(read.stages)
+    if len(read.stages) > MOST_NAMED:
+        names = f"{read.stages[0]} ... {read.stages[-1]} ({len(read.stages)})"
+    if read.kind is ReadKind.ITEM:
+        return f"its {graph.stages[read.stages[0]].output.__name__}"
     if read.kind in {ReadKind.LIST, ReadKind.ROWS, ReadKind.BY_ITEM}:
         many = any(graph.stages[name].item_axis for name in read.stages)
         return f"all of {names}" if many else names
@@ -64,6 +70,5 @@ def _read(graph: Graph, spec: StageSpec, read: Read) -> str:
         return f"{names} below it"
     if read.kind is ReadKind.PICK:
         return f"{names}[{read.item}]"
-    outer = graph.stages[read.stages[0]].item_axis
-    its = "its " if outer and read.kind in {ReadKind.OUTPUT, ReadKind.ITEM} and spec.axis else ""
+    its = "its " if read.kind is ReadKind.OUTPUT and graph.stages[read.stages[0]].axis else ""
     return f"{its}{names}{' if there' if read.optional else ''}"

@@ -217,11 +217,11 @@ def _computed_return(declared: Declared, hint: Any) -> Returned:
     made = [member for member in members if member is not Skip]
     if len(made) == 1:
         member = _peel(made[0])[1]
-        if _is_model(member):
+        if _is_model(member) and member is not BaseModel:
             return Returned(member, skips=skips)
         if get_origin(member) in STREAMS:
             item = _peel(get_args(member)[0])[1]
-            if _is_model(item):
+            if _is_model(item) and item is not BaseModel:
                 return Returned(item, streams=True, skips=skips)
     raise _wrong(
         declared,
