@@ -1,5 +1,6 @@
 """Exchanges: every byte that went out and came back, kept small."""
 
+import asyncio
 import random
 import sqlite3
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from stagebook.ledger.facts import ExchangeLost, ExchangeParsed, PromptSeen
 from stagebook.ledger.segments import cut, join
 from stagebook.ledger.store import Ledger
-from stagebook.model.errors import LedgerError, NotFound
+from stagebook.model.errors import LedgerError, NotFound, WriteRefused
 from stagebook.model.exchange import Request, content_hash
 from stagebook.model.status import ExchangeState
 
@@ -142,6 +143,42 @@ async def test_windows_of_the_input_cost_a_tenth(ledger: Ledger, begin: Any) -> 
         assert window in await ledger.request_body(exchange)
     kept = await ledger.query("SELECT sum(length(body)) FROM payloads WHERE base IS NOT NULL")
     assert kept.rows[0][0] < raw / 10
+
+
+async def test_requests_of_one_kind_cost_what_differs(drive: Any) -> None:
+    head = b'{"model":"m","response_format":{"name":"Label"},"messages":[{"role":"user","content":"'
+    text = b" ".join(b"word%d" % (n * 7919 % 1000) for n in range(50))
+    for n in range(20):
+        request = Request("POST", "https://a.test", (head, b"Label page %d. " % n, text, b'"}]}'))
+        exchange = await drive.exchange(request, None, b'{"id":"c%d","answer":"%s"}' % (n, text))
+        assert await drive.ledger.request_body(exchange) == request.body
+    sizes = await drive.ledger.query(
+        "SELECT length(body) < size / 8, count(*) FROM payloads JOIN exchanges ON hash IN (skeleton, response) "
+        "GROUP BY 1"
+    )
+    assert sizes.rows == [(0, 2), (1, 38)], "only the first request and the first answer are kept whole"
+
+
+async def test_whatever_a_payload_leans_on_is_there_even_after_a_failed_commit(file_drive: Any) -> None:
+    ledger = file_drive.ledger
+    database = ledger._database.session._connection
+    body = b'{"model":"m","messages":[' + b" ".join(b"%d" % (n * 7919) for n in range(70))
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages + 3}")
+    noise = random.Random(2).randbytes(100_000)
+    with pytest.raises(LedgerError, match="disk is full"):
+        await ledger.write(file_drive.sent(Request("POST", "https://a.test", (body, noise))))
+    database.execute("PRAGMA max_page_count = 1000000")
+    sent = [file_drive.sent(Request("POST", "https://a.test", (body, b"%d" % n))) for n in range(3)]
+    refused = ExchangeParsed(4711, None, 1)
+    units = [ledger.write(sent[0], refused), ledger.write(sent[1]), ledger.write(sent[2])]
+    results = await asyncio.gather(*units, return_exceptions=True)
+    assert [type(result) for result in results] == [WriteRefused, type(None), type(None)]
+    for one in sent[1:]:
+        assert await ledger.request_body(one.id) == b"".join(one.segments)
+    leaning = "SELECT count(*) FROM payloads p WHERE base IS NOT NULL AND base {} IN (SELECT hash FROM payloads)"
+    assert (await ledger.query(leaning.format("NOT"))).rows == [(0,)]
+    assert (await ledger.query(leaning.format(""))).rows[0][0] > 0
 
 
 async def test_a_run_resumed_elsewhere_still_packs_against_its_input(tmp_path: Path, begin: Any) -> None:

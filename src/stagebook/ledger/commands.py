@@ -46,7 +46,8 @@ class EndDrive:
 class LoseUnanswered:
     """Declare lost what earlier drivers sent and nobody can answer any more; answers with how many that were.
 
-    The same commit tells of them (an event `possibly_paid`), and declares interrupted the attempts that they left running.
+    The same commit tells of them (an event `possibly_paid`), and declares interrupted the attempts that they left
+    running.
     """
 
     run: int

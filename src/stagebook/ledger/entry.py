@@ -18,12 +18,21 @@ class Body:
 
     hash: bytes
     data: bytes
-    run: int | None
-    """The run whose input they may resemble."""
-    exchange: int | None = None
-    """Where the run is not known: the exchange that tells it."""
+    like: "Likeness | None" = None
+    """What they may resemble."""
+    answer_to: int | None = None
+    """The exchange whose request tells what they may resemble."""
     plain: bool = False
     """Never packed, so that plain SQL can read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What bytes may resemble: the input of their run, and others of their kind in it."""
+
+    run: int
+    kind: bytes | None
+    """Requests that begin alike (model, parameters, name of the schema) differ little in their small parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +42,14 @@ class CutRequest:
     body: CutBody
     skeleton: bytes | None
     """Hash of the skeleton; None for a request without a body."""
+    like: "Likeness"
+    """What its skeleton may resemble, and in their own way its answers."""
 
 
 Waiter: TypeAlias = asyncio.Future[object] | Future[object]
 """A task of an event loop, or a thread."""
+KIND_BYTES: Final = 192
+"""Bytes of a request's beginning that tell its kind: enough for the model and the name of the schema."""
 _NO_BODIES: Final[tuple[Body, ...]] = ()
 
 
@@ -94,18 +107,20 @@ class Entry:
             self.cuts = {}
         body = cut(fact.segments)
         skeleton = content_hash(body.skeleton) if body.size else None
-        self.cuts[fact.id] = CutRequest(body, skeleton)
-        large = tuple(
-            Body(splice.payload, part, fact.run) for splice, part in zip(body.splices, body.large, strict=True)
+        like = Likeness(fact.run, fact.segments[0][:KIND_BYTES] if fact.segments else b"")
+        self.cuts[fact.id] = CutRequest(body, skeleton, like)
+        if skeleton is not None:
+            self.bodies += (Body(skeleton, body.skeleton, like),)
+        large = Likeness(fact.run, None)
+        self.bodies += tuple(
+            Body(splice.payload, part, large) for splice, part in zip(body.splices, body.large, strict=True)
         )
-        small = () if skeleton is None else (Body(skeleton, body.skeleton, fact.run),)
-        self.bodies += large + small
 
     def _take_answer(self, fact: ExchangeReceived) -> None:
         if self.hashes is None:
             self.hashes = {}
         digest = self.hashes[fact.id] = content_hash(fact.body)
-        self.bodies += (Body(digest, fact.body, None, fact.id),)
+        self.bodies += (Body(digest, fact.body, answer_to=fact.id),)
 
     def runs(self) -> set[int]:
         """The runs that the unit's facts name."""

@@ -1,5 +1,6 @@
 """How payloads are packed: zstd, and for what resembles a run's input, zstd with that input as its dictionary."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -14,7 +15,7 @@ DICTIONARY_LEVEL: Final = 12
 """zstd level with a dictionary: from here it finds the sentences of a transcript behind the numbers put between
 them."""
 DICTIONARY_LEAST: Final = 4096
-"""Bytes of an input from which it serves as dictionary; below, a table of its own is not worth building."""
+"""Bytes of an input from which it serves as dictionary; below, most of it is not what requests repeat."""
 DICTIONARY_MOST: Final = 4 << 20
 """Bytes of an input that serve as dictionary, from its start."""
 LEAST: Final = 128
@@ -54,8 +55,11 @@ class Dictionary:
     def __init__(self, base: bytes, data: bytes) -> None:
         self.base = base
         table = _table(data)
-        table.precompute_compress(level=DICTIONARY_LEVEL)
-        self._compressor = zstandard.ZstdCompressor(level=DICTIONARY_LEVEL, dict_data=table, write_dict_id=False)
+        level = LEVEL
+        if len(data) >= DICTIONARY_LEAST:
+            level = DICTIONARY_LEVEL
+            table.precompute_compress(level=level)
+        self._compressor = zstandard.ZstdCompressor(level=level, dict_data=table, write_dict_id=False)
 
     def compress(self, data: bytes) -> bytes:
         """Compress with this dictionary."""
@@ -70,18 +74,18 @@ class Packer:
     def __init__(self) -> None:
         self._compressor = zstandard.ZstdCompressor(level=LEVEL)
 
-    def pack(self, data: bytes, dictionary: Dictionary | None) -> Packed:
-        """Pack bytes, or leave them as they are where packing gains nothing."""
-        if len(data) >= LEAST:
-            encoding, base = Encoding.ZSTD, None
-            if dictionary is None:
-                body = self._compressor.compress(data)
-            else:
-                encoding, base = Encoding.ZSTD_DICTIONARY, dictionary.base
-                body = dictionary.compress(data)
-            if len(body) < GAIN * len(data):
-                return Packed(encoding, base, body)
-        return Packed(Encoding.RAW, None, data)
+    def pack(self, data: bytes, dictionaries: Sequence[Dictionary]) -> Packed:
+        """Pack bytes with the dictionary that fits best, or leave them as they are where packing gains nothing."""
+        if len(data) < LEAST:
+            return Packed(Encoding.RAW, None, data)
+        if dictionaries:
+            packed = min((self._with(data, dictionary) for dictionary in dictionaries), key=_size)
+        else:
+            packed = Packed(Encoding.ZSTD, None, self._compressor.compress(data))
+        return packed if len(packed.body) < GAIN * len(data) else Packed(Encoding.RAW, None, data)
+
+    def _with(self, data: bytes, dictionary: Dictionary) -> Packed:
+        return Packed(Encoding.ZSTD_DICTIONARY, dictionary.base, dictionary.compress(data))
 
 
 def unpack(encoding: int, body: bytes, size: int, base: bytes | None) -> bytes:
@@ -107,6 +111,10 @@ def unpack(encoding: int, body: bytes, size: int, base: bytes | None) -> bytes:
             f"a stored payload of {size} bytes cannot be unpacked ({error}): the ledger is damaged; "
             "`stagebook check` lists what it touches"
         ) from error
+
+
+def _size(packed: Packed) -> int:
+    return len(packed.body)
 
 
 def _table(data: bytes) -> zstandard.ZstdCompressionDict:

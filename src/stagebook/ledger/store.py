@@ -21,7 +21,7 @@ from stagebook.ledger.locks import FolderLocks, MemoryLocks
 from stagebook.ledger.names import choose_run, no_such_run
 from stagebook.ledger.sqlite import reading
 from stagebook.ledger.sqlite.database import SqliteDatabase
-from stagebook.ledger.sqlite.payloads import read_payload
+from stagebook.ledger.sqlite.payload_rows import read_payload
 from stagebook.ledger.sqlite.requests import read_request
 from stagebook.ledger.sqlite.totals import summarize
 from stagebook.ledger.summary import RunSummary

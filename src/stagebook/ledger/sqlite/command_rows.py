@@ -18,7 +18,7 @@ def input_bodies(command: Command) -> tuple[Body, ...]:
     """The payloads that a command stores: a new run's input."""
     if isinstance(command, CreateRun):
         data = command.run.input
-        return (Body(content_hash(data), data, None, plain=len(data) < DICTIONARY_LEAST),)
+        return (Body(content_hash(data), data, plain=len(data) < DICTIONARY_LEAST),)
     return ()
 
 

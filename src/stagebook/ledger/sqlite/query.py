@@ -9,7 +9,7 @@ from typing import Final
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.sqlite.connection import open_reader
 from stagebook.ledger.sqlite.errors import primary_code
-from stagebook.ledger.sqlite.payloads import read_payload
+from stagebook.ledger.sqlite.payload_rows import read_payload
 from stagebook.ledger.sqlite.views import create_our_views
 from stagebook.ledger.table import Cell, Table
 from stagebook.model.errors import InputError, StagebookError

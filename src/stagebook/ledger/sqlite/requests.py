@@ -4,7 +4,7 @@ import sqlite3
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.segments import join
-from stagebook.ledger.sqlite.payloads import read_payload
+from stagebook.ledger.sqlite.payload_rows import read_payload
 from stagebook.model.errors import LedgerError, NotFound
 from stagebook.model.exchange import Request
 

@@ -10,7 +10,7 @@ from stagebook.ledger.sqlite import statements as s
 from stagebook.ledger.sqlite.batch import Batch
 from stagebook.ledger.sqlite.command_rows import execute_command, input_bodies
 from stagebook.ledger.sqlite.errors import explain, refuse, speaks_of_one_row
-from stagebook.ledger.sqlite.payloads import PayloadRow, PayloadWriter
+from stagebook.ledger.sqlite.payloads import PayloadWriter
 from stagebook.model.errors import StaleWriter, WriteRefused
 
 FENCES_MOST = 1 << 16
@@ -63,6 +63,7 @@ class SqliteSession:
             except Exception as error:
                 self._roll_back()
                 self._fences.clear()
+                self._payloads.forget()
                 raise explain(error, self._where) from error
 
     def close(self) -> None:
@@ -71,16 +72,16 @@ class SqliteSession:
             self._connection.close()
 
     def _commit_together(self, entries: Sequence[Entry]) -> None:
-        rows = self._begin(entries)
+        bodies = self._begin(entries)
         batch = Batch(self._connection, self._fences)
         for entry in entries:
             self._take(batch, entry)
         batch.execute()
         self._connection.execute("COMMIT")
-        self._payloads.stored(rows)
+        self._payloads.stored(bodies)
 
     def _commit_one_by_one(self, entries: Sequence[Entry]) -> None:
-        rows = self._begin(entries)
+        bodies = self._begin(entries)
         for entry in entries:
             entry.error = None
             self._connection.execute("SAVEPOINT unit")
@@ -96,9 +97,9 @@ class SqliteSession:
                 entry.error = refuse(error)
             self._connection.execute("RELEASE unit")
         self._connection.execute("COMMIT")
-        self._payloads.stored(rows)
+        self._payloads.stored(bodies)
 
-    def _begin(self, entries: Sequence[Entry]) -> list[PayloadRow]:
+    def _begin(self, entries: Sequence[Entry]) -> list[Body]:
         """Pack what is new, begin, and write the payloads, which belong to nobody and so are refused to nobody."""
         bodies = [body for entry in entries for body in _bodies(entry)]
         rows = self._payloads.pack(bodies)
@@ -107,7 +108,7 @@ class SqliteSession:
             rows = self._payloads.pack(bodies)
         if rows:
             self._connection.executemany(s.PAYLOAD.sql, rows)
-        return rows
+        return bodies
 
     def _others_wrote(self) -> bool:
         """Notice what other processes changed since the last transaction; tells whether payloads were taken away."""
@@ -135,11 +136,9 @@ class SqliteSession:
             entry.error = error
             return
         batch.add(entry)
-        for body in entry.bodies:
-            if body.run is not None and entry.cuts:
-                for exchange in entry.cuts:
-                    self._payloads.belongs(exchange, body.run)
-                break
+        if entry.cuts:
+            for exchange, request in entry.cuts.items():
+                self._payloads.sent(exchange, request.like)
 
     def _check(self, entry: Entry) -> None:
         for fact in entry.facts:
