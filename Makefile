@@ -47,6 +47,13 @@ format: .venv/.tools ## mend what can be mended without thinking
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 
+trial: setup ## every real transcript of ../shared/data on the embedded model (an hour or more)
+	@$(BIN)/python bench/trial.py
+
+bench: setup ## what a durable step costs, and how many bytes of requests are kept; JSON lines
+	@$(BIN)/python bench/durable_steps.py
+	@$(BIN)/python bench/request_bytes.py
+
 lock: ## make the lock files anew (needs uv)
 	@requirements/lock
 

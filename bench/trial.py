@@ -1,0 +1,75 @@
+"""Every real transcript through all ten stages of episode-content on the embedded model, by the command that a user types.
+
+Run with `make trial`. The transcripts are read from ../shared/data/podcast/dev and never copied into the project; the
+ledger is made in a folder of its own. Prints a line per transcript as it ends, and a table at the end.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data" / "podcast" / "dev"
+
+
+def one(transcript: Path, ledger: Path, model: str, limit: float) -> dict[str, object]:
+    """Run one transcript; what the run document says, and the seconds it took."""
+    command = [
+        str(Path(sys.executable).with_name("stagebook")),
+        "run",
+        "episode-content",
+        str(transcript),
+        "--set",
+        f"evergreen={ROOT / 'examples' / 'evergreen.json'}",
+        "--model",
+        model,
+        "--lenient",
+        "--tag",
+        "trial",
+        "--json",
+        "--ledger",
+        str(ledger),
+    ]
+    begun = time.monotonic()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        return {"status": "timed out", "exit": None, "seconds": limit, "stages": [], "errors": []}
+    document = json.loads(done.stdout) if done.stdout.strip() else {"status": "no document", "errors": [done.stderr]}
+    return {**document, "exit": done.returncode, "seconds": time.monotonic() - begun}
+
+
+def main() -> int:
+    """Run them all; the exit code is 1 if one did not complete."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="local:smollm2")
+    parser.add_argument("--only", default="", help="part of a file's name")
+    parser.add_argument("--limit", type=float, default=3600.0, help="seconds that one transcript may take")
+    chosen = parser.parse_args()
+    files = sorted(path for path in DATA.glob("*") if path.suffix in {".md", ".txt"} and chosen.only in path.name)
+    if not files:
+        print(f"no transcripts in {DATA}; this trial needs the shared data")
+        return 2
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="stagebook-trial-") as folder:
+        for number, path in enumerate(files, 1):
+            found = one(path, Path(folder) / "ledger.db", chosen.model, chosen.limit)
+            failed += found["exit"] != 0
+            steps = sum(stage["steps"]["total"] for stage in found.get("stages", []))  # type: ignore[attr-defined]  # JSON
+            warnings = len(found.get("warnings", []))  # type: ignore[arg-type]  # JSON
+            print(
+                f"{number:2}/{len(files)} {path.name:62} {found['status']!s:10} {found['seconds']:7.0f} s "
+                f"{steps:3} steps {found.get('input_tokens', 0):>7} in {found.get('output_tokens', 0):>6} out {warnings:3} warnings",
+                flush=True,
+            )
+            for error in found.get("errors", []):  # type: ignore[attr-defined]  # JSON
+                print(f"      {error}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
