@@ -208,15 +208,18 @@ def choice(*sentences: int) -> QuoteChoice:
 def test_a_window_with_few_bad_choices_drops_them_with_a_warning() -> None:
     window = windows_of(EPISODE)[0]
     chosen = WindowQuotes(quotes=[*map(choice, (91, 92, 93, 94, 95, 99)), choice(9999)])
-    refused = declared.half_of_the_choices_are_quotes(chosen, window, EPISODE)
+    refused = declared.enough_choices_are_quotes(chosen, window, EPISODE)
     assert refused == ["quote [9999]: choose numbers from 1 to 206, no others are shown"]
 
 
-def test_a_window_with_mostly_bad_choices_is_asked_for_again_with_the_reasons() -> None:
+def test_a_window_with_few_good_choices_is_asked_for_again_with_the_reasons() -> None:
     window = windows_of(EPISODE)[0]
     chosen = WindowQuotes(quotes=[choice(95), choice(8, 9), choice(9999)])
-    with pytest.raises(Complaint, match=r"sentence 8 ends that passage\nquote \[9999\]: choose numbers"):
-        declared.half_of_the_choices_are_quotes(chosen, window, EPISODE)
+    reasons = (
+        r"sentence 8 ends that passage\nquote \[9999\]: choose numbers.*\nChoose 10 quotes; 1 of yours can be used"
+    )
+    with pytest.raises(Complaint, match=reasons):
+        declared.enough_choices_are_quotes(chosen, window, EPISODE)
 
 
 def test_quotes_of_all_windows_are_cut_out_of_the_original() -> None:

@@ -15,6 +15,8 @@ Passage = Annotated[str, Field(min_length=1, max_length=1000)]
 """A few sentences."""
 Post = Annotated[str, Field(min_length=1, max_length=3000)]
 """A post or letter; 3,000 characters are what the longest-winded network takes."""
+ARTICLE = Field(json_schema_extra={"contentMediaType": "text/markdown", "minLength": 4200})
+"""Tells a provider that can hold a form what the text is: markdown of 700 words or so. It is checked by the stages."""
 Usage = Literal["headline", "pullquote", "social", "key_point"]
 
 
@@ -300,7 +302,7 @@ class Headlines(BaseModel):
 class BlogDraft(BaseModel):
     """Stage 6: the post as first written, and what can be counted in it."""
 
-    text: Text
+    text: Text = ARTICLE
 
     @computed_field  # type: ignore[prop-decorator]  # mypy cannot decorate a property
     @property
@@ -330,7 +332,7 @@ class BlogDraft(BaseModel):
 class RefinedPost(BaseModel):
     """Stage 7: the post as it is published, in markdown."""
 
-    text: Text
+    text: Text = ARTICLE
 
 
 class SocialContent(BaseModel):

@@ -119,12 +119,13 @@ def window_quotes(window: Window, episode: Episode) -> None:
 
 
 @window_quotes.check
-def half_of_the_choices_are_quotes(chosen: WindowQuotes, window: Window, episode: Episode) -> list[str]:
-    """Asks again where most choices are no quotes; else drops those few with a warning."""
+def enough_choices_are_quotes(chosen: WindowQuotes, window: Window, episode: Episode) -> list[str]:
+    """Asks again where not even half as many quotes as wanted are usable; else drops the others with a warning."""
     transcript = episode.transcript
     usable, refused = usable_quotes(chosen, split_sentences(transcript), transcript, window.sentence_numbers)
-    if refused and 2 * len(usable) < window.quotes_wanted:
-        raise Complaint("\n".join(refused))
+    if 2 * len(usable) < window.quotes_wanted:
+        wanted = f"Choose {window.quotes_wanted} quotes; {len(usable)} of yours can be used."
+        raise Complaint("\n".join((*refused, wanted)))
     return refused
 
 
