@@ -1,7 +1,7 @@
 import pytest
 
 from stagebook.door.guard import PrivateAddress, is_public, refuse_private
-from stagebook.door.secrets import redact, refuse_literals, resolve
+from stagebook.door.secrets import blot, redact, refuse_literals, resolve
 from stagebook.model.errors import MissingKey, SecretInInput
 
 
@@ -38,7 +38,13 @@ def test_ordinary_text_is_no_secret() -> None:
 
 
 def test_a_known_secret_is_blotted_out_wherever_it_stands() -> None:
-    assert redact("key=hunter2;again hunter2", ("hunter2", "")) == "key=[secret];again [secret]"
+    assert redact("key=hunter22;again hunter22", ("hunter22", "")) == "key=[secret];again [secret]"
+    assert blot(b'{"echo": "hunter22"}', ("hunter22",)) == b'{"echo": "[secret]"}'
+
+
+def test_a_key_of_one_letter_spoils_no_answer() -> None:
+    assert blot(b'{"index": 0, "x": 1}', ("x", "")) == b'{"index": 0, "x": 1}'
+    assert redact("extra", ("x",)) == "extra"
 
 
 @pytest.mark.parametrize(

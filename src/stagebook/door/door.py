@@ -10,7 +10,7 @@ import orjson
 
 from stagebook.door.journal import Journal
 from stagebook.door.retry import RETRIED_STATUSES, RetryPolicy, asked_wait
-from stagebook.door.secrets import REDACTED, REFERENCE, redact, resolve
+from stagebook.door.secrets import REFERENCE, blot, redact, resolve
 from stagebook.door.transport import Transport, TransportError
 from stagebook.ledger.facts import ExchangeLost, ExchangeParsed, ExchangeReceived, ExchangeSent
 from stagebook.ledger.store import Ledger
@@ -185,10 +185,7 @@ class OutwardDoor:
         except BaseException as error:
             ledger.follow(ExchangeLost(exchange, f"stopped by {type(error).__name__}", True, now()))
             raise
-        body = answer.body
-        for secret in sending.secrets:
-            if secret.encode() in body:  # an error page that echoes our header must not bring the key into the ledger
-                body = body.replace(secret.encode(), REDACTED.encode())
+        body = blot(answer.body, sending.secrets)
         kept = {name: redact(value, sending.secrets) for name, value in answer.headers.items()}
         response = Response(answer.status, kept, body, exchange)
         charge = meter(response) if meter is not None else None

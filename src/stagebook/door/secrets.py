@@ -16,6 +16,18 @@ LITERALS = re.compile(
 
 REDACTED = "[secret]"
 
+SHORTEST = 8
+"""Characters from which a value is blotted out. A key of one letter (servers of one's own take any) is no secret, and
+blotting it out would spoil every answer that has that letter."""
+
+
+def blot(body: bytes, known: tuple[str, ...]) -> bytes:
+    """Blot out what is known to be secret in an answer's bytes; an error page that echoes a header holds the key."""
+    for secret in known:
+        if len(secret) >= SHORTEST and secret.encode() in body:
+            body = body.replace(secret.encode(), REDACTED.encode())
+    return body
+
 
 def resolve(headers: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """Put values in place of references.
@@ -36,7 +48,7 @@ def resolve(headers: Mapping[str, str], environment: Mapping[str, str]) -> dict[
 def redact(text: str, known: tuple[str, ...] = ()) -> str:
     """Blot out what is known to be secret, and what looks like a key, before a text is kept or shown."""
     for secret in known:
-        if secret:
+        if len(secret) >= SHORTEST:
             text = text.replace(secret, REDACTED)
     return LITERALS.sub(REDACTED, text)
 
