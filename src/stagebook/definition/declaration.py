@@ -29,6 +29,18 @@ Source: TypeAlias = str | Named | From | Sequence[str | Named]
 ABOVE = {"attempts": 0, "timeout": 0, "concurrency": 0, "tries": 0, "max_tokens": 0}
 """Options that are numbers and must be greater than this."""
 
+OF_PROMPTS = (
+    "template",
+    "text",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "reasoning_effort",
+    "tries",
+)
+"""Options that only a prompt has."""
+
 WITHIN = {"temperature": (0, 2), "top_p": (0, 1)}
 """Options that must lie between two numbers."""
 
@@ -59,7 +71,7 @@ class Options:
     tries: int | None = None
 
     def check(self, place: Place, stage: str) -> None:
-        """Refuse numbers that are out of range.
+        """Refuse numbers that are out of range, and options that belong to the other kind of stage.
 
         Raises:
             DefinitionError: One is.
@@ -74,6 +86,19 @@ class Options:
                 raise problem(place, stage, f"{name}={value!r} is out of range", f"give {low} to {high}")
         if self.on_error not in {None, "stop", "collect"}:
             raise problem(place, stage, f"on_error={self.on_error!r} is unknown", "say 'stop' or 'collect'")
+        if self.returns is None:
+            for name in OF_PROMPTS:
+                if getattr(self, name) is not None:
+                    raise problem(
+                        place,
+                        stage,
+                        f"{name}= is for a prompt, and this stage computes",
+                        "say returns= too, or leave it away",
+                    )
+        elif self.version is not None:
+            raise problem(
+                place, stage, "version= is for a stage that computes; a prompt is told by what it asks", "leave it away"
+            )
         if self.template is not None and self.text is not None:
             raise problem(place, stage, "it has both template= and text=", "keep one of them")
 

@@ -141,7 +141,6 @@ class StageGroup:
         attempts: int | None = None,
         timeout: float | None = None,
         concurrency: int | None = None,
-        version: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
@@ -168,7 +167,6 @@ class StageGroup:
             attempts: Most attempts when the function's body raises.
             timeout: Seconds that one attempt may take, all its tries together.
             concurrency: Most steps of this stage at once.
-            version: Not used for a prompt, whose rendered request is its identity; kept for a body that should count.
             max_tokens: Most tokens of the answer.
             temperature: 0 (steady) to 2 (loose).
             top_p: Nucleus sampling, 0 to 1.
@@ -188,7 +186,6 @@ class StageGroup:
             attempts=attempts,
             timeout=timeout,
             concurrency=concurrency,
-            version=version,
             reads=reads,
             model=model,
             returns=returns,
@@ -272,6 +269,8 @@ class StageGroup:
         plain: Callable[P, R] = function_of(function)
         if not hasattr(plain, "__code__") and not hasattr(plain, "__wrapped__"):
             raise problem(declared_at, name, f"{plain!r} is no function", "declare a function written with def")
+        if plain.__name__ == "<lambda>":
+            raise problem(declared_at, name, "a lambda has no annotations to read", "write a function with def")
         place = place_of(plain, declared_at)
         given = name if name is not None else spelled(plain.__name__)
         if name is None and not given:
@@ -279,8 +278,8 @@ class StageGroup:
                 place, None, "a function without a name cannot be a stage", "write it with def, or give name="
             )
         check_name("stage", given, declared_at if name is not None else place)
-        options.check(declared_at, given)
         merged = options.over(base.options) if base is not None else options
+        merged.check(declared_at, given)
         declared = Declared(given, plain, merged, place, declared_at, self._phase, base)
         self._add(declared)
         return StageHandle(declared, plain)
