@@ -121,7 +121,8 @@ class Template:
             needed = meta.find_undeclared_variables(tree) - set(language.globals)
         except TemplateSyntaxError as error:
             at = _line(told, error.lineno)
-            raise DefinitionError(f"{at}: {error.message}. Mend: correct the template there") from error
+            what = (error.message or "it cannot be read").rstrip(".")
+            raise DefinitionError(f"{at}: {what}. Mend: correct the template there") from error
         _refuse_reading(tree, told)
         _refuse_text_before_messages(text, told)
         return cls(
