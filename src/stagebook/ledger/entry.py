@@ -2,8 +2,7 @@
 
 import asyncio
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from stagebook.ledger.commands import Command
 from stagebook.ledger.facts import ExchangeReceived, ExchangeSent, Fact, OutputMade
@@ -12,8 +11,7 @@ from stagebook.ledger.segments import CutBody, cut
 from stagebook.model.exchange import content_hash
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """Bytes to be kept by their hash."""
 
     hash: bytes
@@ -26,8 +24,7 @@ class Body:
     """Never packed, so that plain SQL can read it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Likeness:
+class Likeness(NamedTuple):
     """What bytes may resemble: the input of their run, and others of their kind in it."""
 
     run: int
@@ -35,8 +32,7 @@ class Likeness:
     """Requests that begin alike (model, parameters, name of the schema) differ little in their small parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class CutRequest:
+class CutRequest(NamedTuple):
     """A request's body, cut and hashed."""
 
     body: CutBody

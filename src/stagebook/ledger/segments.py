@@ -1,8 +1,7 @@
 """A request's body as it is kept: a skeleton of its small parts, into which its large ones are put back."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from stagebook.model.exchange import content_hash
 
@@ -10,8 +9,7 @@ LARGE: Final = 512
 """Bytes from which a part is a payload of its own: below, its row would cost as much as it saves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Splice:
+class Splice(NamedTuple):
     """A large part and its place."""
 
     at: int
@@ -20,8 +18,7 @@ class Splice:
     """Its hash."""
 
 
-@dataclass(frozen=True, slots=True)
-class CutBody:
+class CutBody(NamedTuple):
     """A body in the form in which it is stored."""
 
     size: int

@@ -30,8 +30,6 @@ class StageSummary:
     """Sendings, retries included."""
     cost: int = 0
     """Picodollars, of every answer, accepted or not."""
-    avoided: int = 0
-    """Picodollars that its reused steps had cost where they ran."""
     unpriced: int = 0
     """Answers of models for which no price is known."""
     possibly_paid: int = 0
@@ -43,6 +41,8 @@ class StageSummary:
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
     reasoning_output_tokens: int = 0
+    avoided: int = 0
+    """Picodollars that its reused steps had cost where they ran."""
 
 
 @dataclass(slots=True)

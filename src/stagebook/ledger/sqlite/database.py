@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.location import Location
@@ -18,6 +18,8 @@ from stagebook.ledger.sqlite.session import SqliteSession
 from stagebook.ledger.table import Cell, Table
 from stagebook.model.errors import LedgerError
 
+FAR_CACHE_KIB: Final = 64 * 1024
+"""Page cache of the reader for large reads; SQLite's own default is 2 MB."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -113,6 +115,7 @@ class SqliteDatabase:
             if self._far is None:
                 with self._guard:
                     self._far = open_reader(self.address, self.where, self._busy_seconds)
+                    self._far.execute(f"PRAGMA cache_size = -{FAR_CACHE_KIB}")
             return self._call(self._far, function, *args, **kwargs)
 
     def _call(

@@ -12,7 +12,7 @@ from stagebook.ledger.sqlite.errors import primary_code
 from stagebook.ledger.sqlite.payload_rows import read_payload
 from stagebook.ledger.sqlite.views import create_our_views
 from stagebook.ledger.table import Cell, Table
-from stagebook.model.errors import InputError, StagebookError
+from stagebook.model.errors import InputError, LedgerError, NotFound, StagebookError
 
 _STEPS_BETWEEN_LOOKS: Final = 10_000
 """Virtual machine steps between two looks at the clock: well under a millisecond."""
@@ -44,6 +44,7 @@ class Question:
         self._blobs = blobs
         self._stopped = threading.Event()
         self._deadline = float("inf")
+        self._damage: LedgerError | None = None
 
     def ask(self, sql: str, parameters: Sequence[Cell], limit: int, timeout: float) -> Table:
         """Ask, and close the connection.
@@ -91,12 +92,20 @@ class Question:
         return self._stopped.is_set() or monotonic() > self._deadline
 
     def _payload_text(self, digest: bytes | None) -> str | None:
-        """A payload as text; bytes that are not UTF-8 become U+FFFD."""
+        """A payload as text, NULL where it was purged; bytes that are not UTF-8 become U+FFFD."""
         if digest is None:
             return None
-        return read_payload(self._connection, self._blobs, digest).decode("utf-8", "replace")
+        try:
+            return read_payload(self._connection, self._blobs, digest).decode("utf-8", "replace")
+        except NotFound:
+            return None
+        except LedgerError as error:
+            self._damage = error  # SQLite would only say that a function failed
+            raise
 
     def _explained(self, error: Exception, timeout: float) -> StagebookError:
+        if self._damage is not None:
+            return self._damage
         if isinstance(error, sqlite3.Error):
             if primary_code(error) == sqlite3.SQLITE_INTERRUPT:
                 return InputError(

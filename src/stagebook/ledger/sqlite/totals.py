@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from stagebook.ledger.summary import RunSummary
+from stagebook.ledger.summary import RunSummary, StageSummary
 
 _STEPS: Final = """
 SELECT s.run, s.stage, count(*), sum(s.status = 'completed'), sum(s.status = 'failed'), sum(s.status = 'skipped'),
@@ -31,6 +31,7 @@ _TOLD: Final = """
 SELECT s.run, s.stage, s.item, s.status, s.reason, s.warnings
 FROM steps s {chosen} {joined} (s.status = 'failed' OR s.warnings IS NOT NULL) ORDER BY s.id
 """
+_NO_STEPS: Final = (0, 0, 0, 0, 0, 0, 0, None, None, 0)
 _CHOSEN: Final = "WHERE s.run IN (SELECT value FROM json_each(?))"
 
 
@@ -55,15 +56,11 @@ def summarize(connection: sqlite3.Connection, runs: Sequence[int] | None) -> dic
             summary = found[run] = RunSummary(run)
         return summary
 
+    spent = {(run, stage or ""): sums for run, stage, *sums in rows(_EXCHANGES)}
     for run, stage, *counts in rows(_STEPS):
-        one = of(run).stage(stage)
-        one.total, one.completed, one.failed, one.skipped, one.running, one.pending, one.reused = counts[:7]
-        one.started_at, one.ended_at, one.worked = counts[7:]
-    for run, stage, *sums in rows(_EXCHANGES):
-        one = of(run).stage(stage or "")
-        one.exchanges, one.cost, one.unpriced, one.possibly_paid, one.unanswered = sums[:5]
-        one.input_tokens, one.output_tokens, one.cache_read_input_tokens = sums[5:8]
-        one.cache_creation_input_tokens, one.reasoning_output_tokens = sums[8:]
+        of(run).stages[stage] = StageSummary(stage, *counts, *spent.pop((run, stage), ()))
+    for (run, stage), sums in spent.items():
+        of(run).stages[stage] = StageSummary(stage, *_NO_STEPS, *sums)
     for run, stage, cost in rows(_AVOIDED):
         of(run).stage(stage).avoided = cost
     for run, stage, item, status, reason, warnings in rows(_TOLD):
