@@ -12,6 +12,7 @@ from stagebook.door.journal import Journal
 from stagebook.door.retry import RETRIED_STATUSES, RetryPolicy, asked_wait
 from stagebook.door.secrets import REFERENCE, blot, redact, resolve
 from stagebook.door.transport import Transport, TransportError
+from stagebook.ledger.clock import now
 from stagebook.ledger.facts import ExchangeLost, ExchangeParsed, ExchangeReceived, ExchangeSent
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import (
@@ -29,11 +30,6 @@ Meter = Callable[[Response], Charge | None]
 
 Explain = Callable[[Response], ProviderError | None]
 """Makes a sharper error out of a provider's error body; None leaves it to the door."""
-
-
-def now() -> int:
-    """Microseconds since 1970, UTC."""
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)

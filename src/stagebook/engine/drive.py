@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stagebook.definition.graph import Graph
-from stagebook.door.door import now
 from stagebook.engine.plan import Frontier, Ready, StepKey
 from stagebook.engine.steps import Crew, StepRunner
+from stagebook.ledger.clock import now
 from stagebook.ledger.facts import StepSkipped
 from stagebook.model.records import Step
 from stagebook.model.status import StepStatus

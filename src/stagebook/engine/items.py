@@ -5,10 +5,10 @@ from concurrent.futures import Executor
 from typing import Any
 
 from stagebook.definition.graph import StageSpec
-from stagebook.door.door import now
 from stagebook.engine.outputs import Live, Outputs
 from stagebook.engine.plan import StepKey
 from stagebook.engine.stream import batches
+from stagebook.ledger.clock import now
 from stagebook.ledger.facts import OutputMade, OutputRemoved
 from stagebook.ledger.store import Ledger
 from stagebook.llm.reading import kept

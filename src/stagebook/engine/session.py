@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from stagebook.definition.graph import Graph, ReadKind
-from stagebook.door.door import OutwardDoor, now
+from stagebook.door.door import OutwardDoor
 from stagebook.door.secrets import refuse_literals
 from stagebook.door.transport import HttpTransport, Timeouts, Transport
 from stagebook.engine.bind import Binder
@@ -20,6 +20,7 @@ from stagebook.engine.progress import Progress
 from stagebook.engine.restore import restore
 from stagebook.engine.settings import Settings
 from stagebook.engine.steps import Crew
+from stagebook.ledger.clock import now
 from stagebook.ledger.facts import Fact, PromptSeen
 from stagebook.ledger.store import Ledger
 from stagebook.llm.client import ModelClient

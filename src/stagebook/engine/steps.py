@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from stagebook.definition.graph import PromptSpec, ReadKind, StageSpec
 from stagebook.definition.markers import Skip
-from stagebook.door.door import OutwardDoor, now
+from stagebook.door.door import OutwardDoor
 from stagebook.door.journal import Journal
 from stagebook.door.stage import StageDoor
 from stagebook.engine.bind import Binder, Bound
@@ -22,6 +22,7 @@ from stagebook.engine.outputs import Live, Outputs, name
 from stagebook.engine.plan import StepKey
 from stagebook.engine.progress import Progress
 from stagebook.engine.settings import Settings
+from stagebook.ledger.clock import now
 from stagebook.ledger.facts import OutputMade, StepEnded, StepStarted
 from stagebook.ledger.store import Ledger
 from stagebook.llm.client import ModelClient
