@@ -1,11 +1,12 @@
 """Where output goes: results to stdout, everything else to stderr; text of others is made harmless first."""
 
+import io
 import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from contextlib import contextmanager, suppress
+from typing import Any, Final, TextIO, cast
 
 import orjson
 from rich.console import Console
@@ -60,15 +61,32 @@ def harmless(text: str) -> str:
     return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
+class _Aside(io.TextIOBase):
+    """Stands in for stdout: what is printed goes to stderr, and nobody fails because it is not read."""
+
+    def write(self, text: str) -> int:
+        """Write to stderr."""
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Bring it on its way."""
+        with suppress(OSError):
+            sys.stderr.flush()
+
+
 @contextmanager
 def stdout_kept_clean() -> Iterator[None]:
     """Send to stderr whatever is written to stdout meanwhile, by a stage's `print` or by a process that it starts."""
-    sys.stdout.flush()
+    stdout = sys.stdout
+    stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
+    sys.stdout = cast("TextIO", _Aside())
     try:
         yield
     finally:
-        sys.stdout.flush()
+        sys.stdout = stdout
         os.dup2(kept, 1)
         os.close(kept)

@@ -115,8 +115,12 @@ def execute(arguments: Sequence[str]) -> int:
     """
     debug = bool(os.environ.get("STAGEBOOK_DEBUG"))
     try:
-        code = stagebook.main(list(arguments), prog_name="stagebook", standalone_mode=False)
+        # not `main`, which turns a broken pipe into exit code 1
+        with stagebook.make_context("stagebook", list(arguments)) as context:
+            code = stagebook.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except BrokenPipeError:
         _silence_stdout()
         return BROKEN_PIPE
@@ -171,7 +175,12 @@ def _silence(descriptor: int) -> None:
 
 def main() -> None:
     """Run as the `stagebook` command."""
-    sys.exit(execute(sys.argv[1:]))
+    code = execute(sys.argv[1:])
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _silence(2)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

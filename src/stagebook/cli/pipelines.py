@@ -3,7 +3,7 @@
 import click
 from rich.table import Table
 
-from stagebook.cli.console import print_json, results
+from stagebook.cli.console import print_json, results, stdout_kept_clean
 from stagebook.cli.options import json_option
 from stagebook.definition.graph import Graph
 from stagebook.definition.loading import find, installed
@@ -17,7 +17,8 @@ def pipelines(*, as_json: bool) -> None:
     found: dict[str, Graph | StagebookError] = {}
     for name in installed():
         try:
-            found[name] = find(name).pipeline.check()
+            with stdout_kept_clean():  # a package may print when it is imported
+                found[name] = find(name).pipeline.check()
         except StagebookError as error:  # one broken package must not hide the others
             found[name] = error
     if as_json:

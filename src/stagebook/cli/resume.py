@@ -4,6 +4,7 @@ import os
 
 import click
 
+from stagebook.cli.console import stdout_kept_clean
 from stagebook.cli.driving import Outcome, Telling, drive, finish
 from stagebook.cli.opened import open_existing
 from stagebook.cli.options import json_option, ledger_option, run_argument
@@ -31,4 +32,6 @@ def resume(*, run_id: str, take_over: bool, as_json: bool, ledger: str | None) -
 async def _resume(run_id: str, telling: Telling) -> Outcome:
     async with await open_existing(telling.ledger) as ledger:
         again = await reopen(ledger, run_id)
-        return await drive(again, find(again.source).pipeline.check(), Site(ledger, os.environ), telling)
+        with stdout_kept_clean():  # a user's file may print when it is imported
+            graph = find(again.source).pipeline.check()
+        return await drive(again, graph, Site(ledger, os.environ), telling)

@@ -1,41 +1,8 @@
-"""`stagebook run`: begins a run of a pipeline and drives it to its end."""
-
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final
+"""`stagebook run`: what can be typed. The work is in beginning.py, which `run --help` need not wait for."""
 
 import click
 
-from stagebook.cli.driving import Outcome, Telling, drive, finish
-from stagebook.cli.given_input import read_input
 from stagebook.cli.options import json_option, ledger_option
-from stagebook.cli.report import HOSTED
-from stagebook.definition.graph import Graph
-from stagebook.definition.loading import Found, find
-from stagebook.engine.api import preflight
-from stagebook.engine.plan import scope
-from stagebook.engine.session import Site, Start, begin
-from stagebook.engine.settings import Settings
-from stagebook.ledger.store import Ledger
-from stagebook.model.errors import InputError
-
-LOCAL: Final = "local:"
-
-
-@dataclass(frozen=True, slots=True)
-class _Typed:
-    """What was typed, as far as it makes the input."""
-
-    pipeline: str
-    inputs: tuple[str, ...]
-    settings: tuple[str, ...]
-
-    def again(self) -> list[str]:
-        """The words that run the same on a hosted model."""
-        given = [word for setting in self.settings for word in ("--set", setting)]
-        return ["run", self.pipeline, *self.inputs, *given, "--model", HOSTED]
 
 
 @click.command
@@ -73,50 +40,7 @@ def run(
     The pipeline is an installed one (`stagebook pipelines` lists them), a file, or package.module:name. The input is a
     JSON file, or a text file that fills the input's one text field; --set sets its other fields.
     """
-    found = find(pipeline)
-    graph = found.pipeline.check()
-    chosen = replace(_chosen(models), until=until, lenient=lenient)
-    if concurrency is not None:
-        chosen = replace(chosen, concurrency=concurrency)
-    chosen.check(graph)
-    given = read_input(graph.input, graph.name, [Path(one) for one in inputs], settings)
-    start = Start(graph, found.source, given, chosen, tags, "cli")
-    again = _Typed(pipeline, inputs, settings).again() if _asks_local(graph, chosen) else ()
-    return finish(_begin(start, found, Telling(as_json, ledger, again)))
+    from stagebook.cli.beginning import Typed, begin_run  # noqa: PLC0415  half a second that `--help` need not wait
 
-
-async def _begin(start: Start, found: Found, telling: Telling) -> Outcome:
-    await preflight(start)
-    async with await Ledger.open(telling.ledger) as ledger:
-        site = Site(ledger, os.environ)
-        begun = await begin(start, site)
-        return await drive(begun, found.pipeline.check(), site, telling)
-
-
-def _chosen(models: Sequence[str]) -> Settings:
-    """Read `--model M` and `--model STAGE=M`.
-
-    Raises:
-        InputError: Two models are given for everything, or for one stage.
-    """
-    general: str | None = None
-    by_stage: dict[str, str] = {}
-    for typed in models:
-        stage, equals, name = typed.partition("=")
-        if not equals or ":" in stage:
-            if general is not None:
-                raise InputError(
-                    f"--model {general} and --model {typed} exclude each other; for one stage write STAGE={typed}"
-                )
-            general = typed
-        elif stage in by_stage:
-            raise InputError(f"--model {stage}=... is given twice; keep one")
-        else:
-            by_stage[stage] = name
-    return Settings(model=general, models=by_stage)
-
-
-def _asks_local(graph: Graph, settings: Settings) -> bool:
-    """Whether a model in this process is asked: then a hosted one is worth proposing."""
-    asked = (settings.model_of(graph.stages[name]) for name in scope(graph, settings.until))
-    return any(model is not None and model.startswith(LOCAL) for model in asked)
+    typed = Typed(pipeline, inputs, settings, models, until, concurrency, lenient, tags)
+    return begin_run(typed, as_json=as_json, ledger=ledger)

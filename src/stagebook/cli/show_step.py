@@ -40,12 +40,14 @@ def print_steps(console: Console, stage: StageDocument, steps: Sequence[StepDocu
             str(step.attempts or ""),
             count(tokens) if tokens else "",
             money(Decimal(step.cost) / PICODOLLARS) if tokens else "",
-            duration(step.seconds) if step.seconds is not None else "",
+            duration(step.seconds) if step.attempts else "",
             harmless(_remark(step)),
         )
     console.print(table)
     if len(steps) > MOST_STEPS:
         console.print(f"and {len(steps) - MOST_STEPS:,} more; --json lists all", style="dim")
+    console.print()
+    console.print("--item KEY shows one in full: its prompt, its answers and its output", style="dim")
 
 
 def print_step(
@@ -57,7 +59,7 @@ def print_step(
     parts = [plural(step.attempts, "attempt")]
     if tokens:
         parts += [f"{count(tokens)} tokens", money(Decimal(step.cost) / PICODOLLARS)]
-    if step.seconds is not None:
+    if step.attempts:
         parts.append(duration(step.seconds))
     console.print(f"{name}: ", styled(step.status), f", {', '.join(parts)}", sep="", soft_wrap=True)
     if step.reason:

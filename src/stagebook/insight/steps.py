@@ -12,8 +12,9 @@ from stagebook.model.usage import dollars
 MOST: Final = 1_000_000_000
 """More rows than a run has."""
 _TOTALS: Final = """
-SELECT step, coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost), 0) FROM exchanges
-WHERE run = ? AND step IS NOT NULL GROUP BY step
+SELECT s.id, s.worked, coalesce(sum(e.input_tokens), 0), coalesce(sum(e.output_tokens), 0), coalesce(sum(e.cost), 0)
+FROM steps s LEFT JOIN exchanges e ON e.run = s.run AND e.step = s.id
+WHERE s.run = ? AND s.stage = ? GROUP BY s.id, s.worked
 """
 
 
@@ -35,8 +36,8 @@ class StepDocument:
     output_tokens: int
     cost: int
     """Picodollars."""
-    seconds: float | None
-    """From the start of its first attempt to its end; None while it has none."""
+    seconds: float
+    """In its attempts that ended."""
 
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON has it."""
@@ -57,11 +58,9 @@ class StepDocument:
 async def steps_of(ledger: Ledger, run: Run, stage: str) -> list[StepDocument]:
     """List the steps of a stage, oldest first."""
     steps = [step for step in await ledger.steps(run.id) if step.stage == stage]
-    table = await ledger.query(_TOTALS, (run.id,), limit=MOST)
-    totals = {
-        int(str(step)): (int(str(read)), int(str(written)), int(str(cost))) for step, read, written, cost in table.rows
-    }
-    return [_document(step, *totals.get(step.id, (0, 0, 0))) for step in steps]
+    table = await ledger.query(_TOTALS, (run.id, stage), limit=MOST)
+    totals = {row[0]: tuple(int(str(cell)) for cell in row[1:]) for row in table.rows}
+    return [_document(step, *totals.get(step.id, (0, 0, 0, 0))) for step in steps]
 
 
 def one_step(steps: Sequence[StepDocument], stage: str, item: str | None) -> StepDocument:
@@ -82,8 +81,7 @@ def one_step(steps: Sequence[StepDocument], stage: str, item: str | None) -> Ste
     )
 
 
-def _document(step: Step, read: int, written: int, cost: int) -> StepDocument:
-    begun, ended = step.started_at, step.ended_at
+def _document(step: Step, worked: int, read: int, written: int, cost: int) -> StepDocument:
     return StepDocument(
         id=step.id,
         stage=step.stage,
@@ -95,5 +93,5 @@ def _document(step: Step, read: int, written: int, cost: int) -> StepDocument:
         input_tokens=read,
         output_tokens=written,
         cost=cost,
-        seconds=round((ended - begun) / 1e6, 3) if begun is not None and ended is not None else None,
+        seconds=round(worked / 1e6, 3),
     )

@@ -1,0 +1,98 @@
+"""Begins a run as it was typed and drives it to its end."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from stagebook.cli.console import stdout_kept_clean
+from stagebook.cli.driving import Outcome, Telling, drive, finish
+from stagebook.cli.given_input import read_input
+from stagebook.cli.report import HOSTED
+from stagebook.definition.graph import Graph
+from stagebook.definition.loading import find
+from stagebook.engine.api import preflight
+from stagebook.engine.plan import scope
+from stagebook.engine.session import Site, Start, begin
+from stagebook.engine.settings import Settings
+from stagebook.ledger.store import Ledger
+from stagebook.model.errors import InputError
+
+LOCAL: Final = "local:"
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What was typed after `stagebook run`."""
+
+    pipeline: str
+    inputs: tuple[str, ...]
+    settings: tuple[str, ...]
+    """`--set`, each as it stands."""
+    models: tuple[str, ...]
+    """`--model`, each as it stands."""
+    until: str | None
+    concurrency: int | None
+    lenient: bool
+    tags: tuple[str, ...]
+
+    def again(self) -> list[str]:
+        """The words that run the same on a hosted model."""
+        given = [word for setting in self.settings for word in ("--set", setting)]
+        return ["run", self.pipeline, *self.inputs, *given, "--model", HOSTED]
+
+    def chosen(self) -> Settings:
+        """Read what changes how the run goes.
+
+        Raises:
+            InputError: Two models are given for everything, or for one stage.
+        """
+        general: str | None = None
+        by_stage: dict[str, str] = {}
+        for typed in self.models:
+            stage, equals, name = typed.partition("=")
+            if not equals or ":" in stage:
+                if general is not None:
+                    raise InputError(
+                        f"--model {general} and --model {typed} exclude each other; for one stage write STAGE={typed}"
+                    )
+                general = typed
+            elif stage in by_stage:
+                raise InputError(f"--model {stage}=... is given twice; keep one")
+            else:
+                by_stage[stage] = name
+        chosen = Settings(model=general, models=by_stage, until=self.until, lenient=self.lenient)
+        return chosen if self.concurrency is None else replace(chosen, concurrency=self.concurrency)
+
+
+def begin_run(typed: Typed, *, as_json: bool, ledger: str | None) -> int:
+    """Begin and drive a run; nothing is written where it cannot begin.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        StagebookError: It could not begin, or not be driven.
+    """
+    with stdout_kept_clean():  # a user's file may print when it is imported
+        found = find(typed.pipeline)
+        graph = found.pipeline.check()
+        chosen = typed.chosen()
+        chosen.check(graph)
+        given = read_input(graph.input, graph.name, [Path(one) for one in typed.inputs], typed.settings)
+    start = Start(graph, found.source, given, chosen, typed.tags, "cli")
+    again = typed.again() if _asks_local(graph, chosen) else ()
+    return finish(_begin(start, Telling(as_json, ledger, again)))
+
+
+async def _begin(start: Start, telling: Telling) -> Outcome:
+    await preflight(start)
+    async with await Ledger.open(telling.ledger) as ledger:
+        site = Site(ledger, os.environ)
+        return await drive(await begin(start, site), start.graph, site, telling)
+
+
+def _asks_local(graph: Graph, settings: Settings) -> bool:
+    """Whether a model in this process is asked: then a hosted one is worth proposing."""
+    asked = (settings.model_of(graph.stages[name]) for name in scope(graph, settings.until))
+    return any(model is not None and model.startswith(LOCAL) for model in asked)
