@@ -206,7 +206,7 @@ class QuoteChoice(BaseModel):
 class WindowQuotes(BaseModel):
     """The quotes chosen from one window, the best first."""
 
-    quotes: list[QuoteChoice] = Field(min_length=1, max_length=12, description="The best quote first.")
+    quotes: list[QuoteChoice] = Field(min_length=5, max_length=12, description="The best quote first.")
 
 
 class Quote(BaseModel):

@@ -65,8 +65,8 @@ def resolve_choice(choice: QuoteChoice, sentences: Sequence[Sentence], transcrip
 
 
 def quotes_wanted(windows: int) -> int:
-    """How many quotes to ask for from each window, so that all together give some more than are kept of one kind."""
-    return max(3, math.ceil(ASKED_FOR / windows))
+    """How many quotes to ask for from each window; five at least, so that there is something to choose from."""
+    return max(MIN_QUOTES, math.ceil(ASKED_FOR / windows))
 
 
 def usable_quotes(

@@ -21,7 +21,7 @@ def fill_up(quotes: Sequence[Quote], sentences: Sequence[Sentence], transcript: 
     """Adds sentences by rule until there are five quotes, in the order of the transcript.
 
     The rule: statements of 8 to 40 words, else anything of four words or more, by whoever talks most, far from the
-    quotes already kept.
+    quotes already kept. Where long quotes leave too few sentences in a very short transcript, they are given up.
     """
     chosen = list(quotes)
     shares = _shares(sentences)
@@ -32,6 +32,8 @@ def fill_up(quotes: Sequence[Quote], sentences: Sequence[Sentence], transcript: 
             break
         best = max(left, key=lambda quote: _merit(quote, chosen, shares, len(transcript)))
         chosen.append(best.model_copy(update={"usage": USAGES[len(chosen) % len(USAGES)]}))
+    if quotes and len(chosen) < MIN_QUOTES:
+        return fill_up([], sentences, transcript)
     return sorted(chosen, key=lambda quote: quote.start)
 
 

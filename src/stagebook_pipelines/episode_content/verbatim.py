@@ -12,7 +12,9 @@ _MARKS = {
 }  # fmt: skip
 _DROPPED = frozenset("*\u00ad\u200b\u200c\u200d\u2060\ufeff")
 _UNIT = re.compile(
-    r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\\(?=[\\`*_{}\[\]()#+\-.!>~|])|\s+|.", re.DOTALL
+    r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\\(?=[\\`*_{}\[\]()#+\-.!>~|])"
+    r"|\s+|(?P<plain>[A-Za-z0-9,.;:!?'()]+)|.",
+    re.DOTALL,
 )
 _OUTER = " \t\n\"'.,;:!?-"
 
@@ -53,22 +55,29 @@ class FoldedText:
 def fold(text: str) -> FoldedText:
     """Folds the marks and white space of `text`, keeping for every character its place in `text`."""
     characters: list[str] = []
-    places: list[tuple[int, int]] = []
+    starts: list[int] = []
+    ends: list[int] = []
     for match in _UNIT.finditer(text):
-        unit = match.group()
-        for character in _folded(unit):
-            if character == " " and (not characters or characters[-1] in " -"):
+        begin, end = match.span()
+        if match.lastgroup == "plain":
+            characters += match.group()
+            starts += range(begin, end)
+            ends += range(begin + 1, end + 1)
+            continue
+        for character in _folded(match.group()):
+            last = characters[-1] if characters else " "
+            if character == " " and last in " -":
                 continue
-            if character == "-" and characters:
-                if characters[-1] == " ":
-                    characters.pop()
-                    places.pop()
-                if characters and characters[-1] == "-":
-                    places[-1] = (places[-1][0], match.end())
-                    continue
+            if character == "-" and last == " " and characters:
+                del characters[-1], starts[-1], ends[-1]
+                last = characters[-1] if characters else " "
+            if character == last == "-":
+                ends[-1] = end
+                continue
             characters.append(character)
-            places.append(match.span())
-    return FoldedText("".join(characters), tuple(start for start, _ in places), tuple(end for _, end in places))
+            starts.append(begin)
+            ends.append(end)
+    return FoldedText("".join(characters), tuple(starts), tuple(ends))
 
 
 def verify_quote(text: str, transcript: str) -> tuple[int, int] | None:
