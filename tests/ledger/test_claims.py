@@ -69,6 +69,18 @@ async def test_close_lets_every_run_go(tmp_path: Path, begin: Any) -> None:
         assert not other.is_driven(drive.run.run_id)
 
 
+async def test_close_ends_the_drives_that_are_still_open(tmp_path: Path, begin: Any) -> None:
+    ledger = await Ledger.open(tmp_path / "ledger.db")
+    drive = await begin(ledger)
+    ledger.follow(drive.started("label"))
+    await ledger.close()
+    async with await Ledger.open(tmp_path / "ledger.db") as again:
+        assert (await again.query("SELECT count(*) FROM drives WHERE ended_at IS NOT NULL")).rows == [(1,)]
+        kinds = [event.kind for event in await again.events(run=drive.run.id)]
+        assert kinds == ["run_created", "drive_started", "drive_ended"]
+        assert len(await again.steps(drive.run.id)) == 1
+
+
 async def test_drives_are_recorded(ledger: Ledger, begin: Any) -> None:
     drive = await begin(ledger)
     await drive.claim.release()

@@ -124,6 +124,19 @@ async def test_two_openings_of_one_ledger_never_give_the_same_id(tmp_path: Path)
     assert len(set(given)) == len(given)
 
 
+async def test_threads_that_use_a_counter_up_together_never_share_an_id(ledger: Ledger) -> None:
+    ledger.new_id()
+    ledger._ids._next = ledger._ids._end - 50
+
+    def take() -> list[int]:
+        return [ledger.new_id() for _ in range(100)]
+
+    taken = await asyncio.gather(*(asyncio.to_thread(take) for _ in range(4)))
+    ids = [number for part in taken for number in part]
+    assert len(set(ids)) == 400
+    assert len({number >> 30 for number in ids}) == 2
+
+
 async def test_a_used_up_counter_takes_another_writer_number(ledger: Ledger) -> None:
     first = ledger.new_id()
     ledger._ids._next = ledger._ids._end

@@ -40,11 +40,11 @@ class Claim:
     """Its readable id."""
     fence: int
     """Number of this claim; every write of a step carries it, and is refused once a later claim was made."""
-    _end: Callable[["Claim"], Awaitable[None]] = field(repr=False)
+    _end: Callable[[int, int], Awaitable[None]] = field(repr=False)
 
     async def release(self) -> None:
         """Let the run go; doing it again does nothing."""
-        await self._end(self)
+        await self._end(self.run, self.fence)
 
 
 def who_drives(run_id: str, holder: dict[str, object]) -> str:

@@ -13,7 +13,7 @@ class Ids:
     """Gives out ids: the writer number that the ledger reserved for this process, and a counter.
 
     Args:
-        reserve: Reserves a writer number; called at first use, and again when the counter is used up.
+        reserve: Reserves a writer number, where none was given by `fill` before it is needed; may block.
     """
 
     __slots__ = ("_end", "_lock", "_next", "_reserve")
@@ -23,13 +23,25 @@ class Ids:
         self._lock = threading.Lock()
         self._next = self._end = 0
 
+    @property
+    def used_up(self) -> bool:
+        """Whether the next id takes another writer number."""
+        return self._next == self._end
+
+    def fill(self, writer: int) -> None:
+        """Go on with the ids of a writer number that was reserved for this process."""
+        with self._lock:
+            self._begin(writer)
+
     def next(self) -> int:
         """Give the next id; they grow within a process."""
         with self._lock:
-            if self._next == self._end:
-                writer = self._reserve()
-                self._next = writer << COUNTER_BITS
-                self._end = (writer + 1) << COUNTER_BITS
+            if self.used_up:
+                self._begin(self._reserve())
             number = self._next
             self._next += 1
             return number
+
+    def _begin(self, writer: int) -> None:
+        self._next = writer << COUNTER_BITS
+        self._end = (writer + 1) << COUNTER_BITS

@@ -83,6 +83,8 @@ class FolderLocks:
             descriptor = os.open(self._folder / run_id, os.O_RDONLY)
         except FileNotFoundError:
             return False
+        except PermissionError:
+            return True  # another user's; whoever lets a run go removes the file
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

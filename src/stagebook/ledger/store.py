@@ -4,6 +4,7 @@ import asyncio
 import os
 import platform
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -80,10 +81,10 @@ class Ledger:
             WriteRefused: Something followed was refused, and nobody was told yet.
             LedgerError: Something followed could not be written.
         """
-        for lock in self._held.values():
-            lock.release()
-        self._held.clear()
         try:
+            for run, fence in list(self._held):
+                with suppress(LedgerError):  # the lock is let go all the same
+                    await self._release(run, fence)
             if self._writer is not None:
                 await asyncio.to_thread(self._writer.close)
         finally:
@@ -145,6 +146,8 @@ class Ledger:
             WriteRefused: The database refuses it.
             LedgerError: The database failed.
         """
+        if self._ids.used_up:  # here it can be awaited
+            self._ids.fill(_number(await self._command(_reservation())))
         number = self.new_id()
         await self._command(CreateRun(number, run, now()))
         return await self._run_by(number)
@@ -164,9 +167,8 @@ class Ledger:
         except BaseException:
             lock.release()
             raise
-        claim = Claim(found.id, found.run_id, fence, self._release)
-        self._held[claim.run, claim.fence] = lock
-        return claim
+        self._held[found.id, fence] = lock
+        return Claim(found.id, found.run_id, fence, self._release)
 
     def is_driven(self, run_id: str) -> bool:
         """Whether a living process drives the run; by its full readable id."""
@@ -354,12 +356,12 @@ class Ledger:
             await asyncio.sleep(_CLAIM_PAUSE)
         raise RunIsDriven(who_drives(run_id, self._locks.holder(run_id)))
 
-    async def _release(self, claim: Claim) -> None:
-        lock = self._held.pop((claim.run, claim.fence), None)
+    async def _release(self, run: int, fence: int) -> None:
+        lock = self._held.pop((run, fence), None)
         if lock is None:
             return
         try:
-            await self._command(EndDrive(claim.run, claim.fence, now()))
+            await self._command(EndDrive(run, fence, now()))
         finally:
             lock.release()
 
@@ -374,7 +376,11 @@ class Ledger:
         return await waiter
 
     def _reserve(self) -> int:
-        return _number(self._writing().ask(ReserveWriter(os.getpid(), platform.node(), now())))
+        return _number(self._writing().ask(_reservation()))
+
+
+def _reservation() -> ReserveWriter:
+    return ReserveWriter(os.getpid(), platform.node(), now())
 
 
 def _number(answer: object) -> int:

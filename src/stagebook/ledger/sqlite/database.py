@@ -91,7 +91,9 @@ class SqliteDatabase:
             InputError: The statement is wrong, writes, or took too long.
         """
         with self._guard:
-            question = Question(self.address, self.where, self.blobs, self._busy_seconds)
+            question = Question(
+                self.address.replace("?mode=rw", "?mode=ro"), self.where, self.blobs, self._busy_seconds
+            )
         try:
             return await asyncio.to_thread(self._ask, question, sql, parameters, limit, timeout)
         finally:
