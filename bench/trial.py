@@ -25,6 +25,11 @@ def one(transcript: Path, ledger: Path, model: str, limit: float) -> dict[str, o
         str(transcript),
         "--set",
         f"evergreen={ROOT / 'examples' / 'evergreen.json'}",
+        # the embedded model reads some 8,000 tokens at a time, slowly: smaller windows, and stage 0 already from 4,000
+        "--set",
+        "window_tokens=3000",
+        "--set",
+        "preprocess_from_tokens=4000",
         "--model",
         model,
         "--lenient",
