@@ -1,0 +1,31 @@
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="session")
+def answers() -> ModuleType:
+    """The scripted author's module, which is no test and stands on no path."""
+    spec = importlib.util.spec_from_file_location("episode_answers", Path(__file__).with_name("episode_answers.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def author(answers: ModuleType) -> Any:
+    """Answers every prompt of episode-content, in the words of the example."""
+    return answers.Author((EXAMPLES / "interview.txt").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def evergreen() -> Any:
+    return json.loads((EXAMPLES / "evergreen.json").read_text(encoding="utf-8"))
