@@ -269,7 +269,7 @@ def worn(text: str) -> list[str]:
 
 
 def misquoted(text: str, episode: Episode) -> list[str]:
-    """One warning for every quotation that does not stand in the transcript word for word, with or without its notes."""
+    """One warning for every quotation that nobody said word for word; notes in the transcript may be left out."""
     missing = not_verbatim(text, fold(episode.transcript))
     if missing:  # prompts show quotes without the notes that the transcript has between the words
         without_notes = not_verbatim(text, fold(readable(episode.transcript)))

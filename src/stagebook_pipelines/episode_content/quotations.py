@@ -8,10 +8,9 @@ from stagebook_pipelines.episode_content.words import count_words
 
 _BLOCK = re.compile(r"(?:^[ \t]{0,3}>[^\n]*(?:\n|\Z))+", re.MULTILINE)
 _QUOTE_MARK = re.compile(r"^[ \t]{0,3}>[ \t]?", re.MULTILINE)
+_SHORT_WORD = "|".join(rf"(?<=\b[A-Z]{'[a-z]' * more})" for more in range(4))  # an initial, a title, a degree
 _ATTRIBUTION = re.compile(
-    # a name: the only full stops in it end an initial, a title or a degree
-    r"(?:^|\s)(?:[\u2014\u2013-]{1,3}|\u2015)[ \t]*\**(?=[A-Z])(?:[^.!?\n]|(?:(?<=\b[A-Z])|(?<=\b[A-Z][a-z])|(?<=\b[A-Z][a-z]{2})"
-    r"|(?<=\b[A-Z][a-z]{3}))\.){1,81}\Z"
+    rf"(?:^|\s)(?:[\u2014\u2013-]{{1,3}}|\u2015)[ \t]*\**(?=[A-Z])(?:[^.!?\n]|(?:{_SHORT_WORD})\.){{1,81}}\Z"
 )
 _INLINE = re.compile(r"[\"\u201c\u201e\u00ab]([^\"\u201c\u201d\u201e\u00ab\u00bb\n]+)[\"\u201d\u201c\u00bb]")
 _ENTIRE = re.compile(r"\A[\"\u201c\u201e\u00ab\s]+|[\"\u201d\u201c\u00bb\s]+\Z")
