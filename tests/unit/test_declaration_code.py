@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stagebook import Skip
 from stagebook.definition.function_code import Sources, is_empty, names_used, returned_keys
 
 ORIGINAL = '''
@@ -134,6 +135,10 @@ def node(text: str, folder: Path) -> Any:
         ("return {'a': 1, 'b': 2}", {"a", "b"}),
         ("return None", set()),
         ("return Skip('no')", set()),
+        ("return maybe(page) or {'a': 1}", {"a"}),
+        ("return {'a': 1} if page else never()", {"a"}),
+        ("return gives(page) or {'a': 1}", None),
+        ("return untold(page) or {'a': 1}", None),
         ("if page:\n        return {'a': 1}\n    return {'b': 2}", {"a", "b"}),
         ("def inner(): return 3\n    return {'a': inner()}", {"a"}),
         ("made = {'a': 1}\n    return made", None),
@@ -143,7 +148,14 @@ def node(text: str, folder: Path) -> Any:
     ],
 )
 def test_keys_are_read_from_dict_literals_and_nothing_else(body: str, keys: set[str] | None, tmp_path: Path) -> None:
-    assert returned_keys(node(f"def more(page):\n    {body}\n", tmp_path)) == keys
+    def maybe(page: int) -> Skip | None: ...
+
+    def never() -> None: ...
+
+    def gives(page: int) -> dict[str, object] | None: ...
+
+    names = {"Skip": Skip, "maybe": maybe, "never": never, "gives": gives, "untold": lambda page: page}
+    assert returned_keys(node(f"def more(page):\n    {body}\n", tmp_path), names) == keys
 
 
 @pytest.mark.parametrize("body", ["...", "pass", '"""Doc."""', "return", "return None"])

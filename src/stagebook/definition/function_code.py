@@ -7,11 +7,12 @@ Formatting, comments, docstrings, annotations and decorators do not count. Funct
 import ast
 import inspect
 import linecache
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
-from types import CodeType
-from typing import Any
+from types import CodeType, NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
+from stagebook.definition.markers import Skip
 from stagebook.model.exchange import DIGEST_SIZE, content_hash
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -24,6 +25,7 @@ class Sources:
 
     def __init__(self) -> None:
         self._trees: dict[str, ast.Module | None] = {}
+        self._functions: dict[str, dict[tuple[str, int], FunctionNode]] = {}
 
     def tree(self, file: str) -> ast.Module | None:
         """Parse a file; None where there is no source (a notebook's cell is in `linecache`, a typed line is not)."""
@@ -42,12 +44,13 @@ class Sources:
         tree = self.tree(code.co_filename)
         if tree is None:
             return None
-        for node in ast.walk(tree):
-            if isinstance(node, FunctionNode) and node.name == code.co_name:
-                first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-                if first == code.co_firstlineno:
-                    return node
-        return None
+        if code.co_filename not in self._functions:
+            self._functions[code.co_filename] = {
+                (node.name, min([node.lineno, *(one.lineno for one in node.decorator_list)])): node
+                for node in ast.walk(tree)
+                if isinstance(node, FunctionNode)
+            }
+        return self._functions[code.co_filename].get((code.co_name, code.co_firstlineno))
 
     def class_(self, cls: type, file: str) -> ast.ClassDef | None:
         """Find the syntax tree of a class by its qualified name; None where its source is not there."""
@@ -75,24 +78,45 @@ class Sources:
         return hasher.digest()
 
 
-def returned_keys(node: FunctionNode) -> frozenset[str] | None:
-    """Read which keys a function's dict literals give; None where a return cannot be read from its text alone."""
+def returned_keys(node: FunctionNode, names: Mapping[str, Any]) -> frozenset[str] | None:
+    """Read which keys a function's dict literals give; None where a return cannot be read from its text alone.
+
+    Args:
+        node: The function.
+        names: What its names mean, to look through calls that give nothing but Skip or None.
+    """
     keys: set[str] = set()
     for one in _own(node):
-        if not isinstance(one, ast.Return) or one.value is None:
-            continue
-        value = one.value
-        if isinstance(value, ast.Constant) and value.value is None:
-            continue
-        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "Skip":
-            continue
-        if not isinstance(value, ast.Dict):
-            return None
-        for key in value.keys:
-            if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+        if isinstance(one, ast.Return) and one.value is not None:
+            found = _keys(one.value, names)
+            if found is None:
                 return None
-            keys.add(key.value)
+            keys |= found
     return frozenset(keys)
+
+
+def _keys(value: ast.expr, names: Mapping[str, Any]) -> set[str] | None:
+    """Read the keys of one returned expression."""
+    if isinstance(value, ast.BoolOp | ast.IfExp):
+        parts = value.values if isinstance(value, ast.BoolOp) else [value.body, value.orelse]
+        found = [_keys(part, names) for part in parts]
+        return set().union(*(one for one in found if one is not None)) if None not in found else None
+    if _is_none(value) or (isinstance(value, ast.Call) and _gives_no_keys(value, names)):
+        return set()
+    if not isinstance(value, ast.Dict):
+        return None
+    keys = [key.value for key in value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+    return set(keys) if len(keys) == len(value.keys) else None
+
+
+def _gives_no_keys(call: ast.Call, names: Mapping[str, Any]) -> bool:
+    """Whether a call gives Skip, or is of a function annotated with nothing but Skip and None."""
+    called = names.get(call.func.id) if isinstance(call.func, ast.Name) else None
+    if called is Skip:
+        return True
+    hint = getattr(called, "__annotations__", {}).get("return", Any)
+    members = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+    return all(member in {None, NoneType, Skip} for member in members)
 
 
 def texts_in(node: FunctionNode) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """Checks what makes a stage a prompt: its template against what it reads, its model, what is to be written."""
 
+import inspect
 import re
 from typing import Any
 
@@ -99,7 +100,10 @@ def _compare(
             "the function has a body and is annotated with -> None, so it would not be called",
             "annotate it with -> dict[str, object] and return what the template needs more, or empty the body",
         )
-    returned = frozenset() if signature.returned.bare else returned_keys(node) if node is not None else None
+    returned: frozenset[str] | None = frozenset()
+    if not signature.returned.bare:
+        names = {**inspect.unwrap(declared.function).__globals__, **declared.declared.names}
+        returned = returned_keys(node, names) if node is not None else None
     if returned is not None:
         unknown = sorted(template.variables - given - returned)
         if unknown:

@@ -87,8 +87,8 @@ class Template:
     tree: "nodes.Template" = field(repr=False, compare=False)
     """Its syntax tree."""
     program: "Program" = field(repr=False, compare=False)
-    marker: re.Pattern[str] = field(repr=False, compare=False)
-    """Finds where messages begin in what was rendered; nobody can guess it, so no value can begin a message."""
+    marker: str = field(repr=False, compare=False)
+    """Stands where messages begin in what is rendered; nobody can guess it, so no value can begin a message."""
     stage: str | None = None
     """The stage that it is the template of, for messages."""
 
@@ -114,8 +114,8 @@ class Template:
             tuple(lines) if lines is not None else tuple(TemplateLine(file, n + 1) for n in range(text.count("\n") + 1))
         )
         language = _language()
-        nonce = secrets.token_hex(8)
-        marked = ROLE_LINE.sub(rf"<{nonce}:\1>", text)
+        marker = f"<{secrets.token_hex(8)}:"
+        marked = ROLE_LINE.sub(rf"{marker}\1>", text)
         try:
             tree = language.parse(marked)
             needed = meta.find_undeclared_variables(tree) - set(language.globals)
@@ -134,7 +134,7 @@ class Template:
             lines=told,
             tree=tree,
             program=Program(language, tree, name),
-            marker=re.compile(rf"<{nonce}:(system|user|assistant)>"),
+            marker=marker,
         )
 
     def of(self, stage: str) -> "Template":
@@ -176,30 +176,25 @@ class Template:
         Raises:
             TemplateFailed: A value is missing, or has no such field; the text names template, line and variable.
         """
-        messages: list[tuple[Role, list[str]]] = []
+        messages: list[tuple[Role, list[str]]] = [("user", [])]
+        parts = messages[0][1]
         try:
             for rendered in self.program.generate(values):
-                for role, part in self._cut(rendered):
-                    if role is not None:
-                        messages.append((role, []))
-                    elif messages:
-                        messages[-1][1].append(part)
-                    else:
-                        messages.append(("user", [part]))
+                if self.marker not in rendered:
+                    parts.append(rendered)
+                    continue
+                before, *begun = rendered.split(self.marker)
+                parts.append(before)
+                for one in begun:
+                    role, _, text = one.partition(">")
+                    parts = [text]
+                    messages.append((cast("Role", role), parts))
         except Exception as error:
             raise TemplateFailed(f"{self._called(error)}: {_told(error)}") from error
         made = tuple(Message(role, pieces) for role, parts in messages if (pieces := _merged(parts)))
         if not made:
             raise TemplateFailed(f"{self._called(None)}: nothing is left of it when it is rendered")
         return made
-
-    def _cut(self, rendered: str) -> Iterator[tuple[Role | None, str]]:
-        """Cut one rendered part where messages begin."""
-        parts = self.marker.split(rendered)
-        yield None, parts[0]
-        for role, text in zip(parts[1::2], parts[2::2], strict=True):
-            yield cast("Role", role), ""
-            yield None, text
 
     def _called(self, error: BaseException | None) -> str:
         """Name the template, its stage, and the line in an error's traceback."""
@@ -253,33 +248,33 @@ def _refuse_text_before_messages(text: str, lines: tuple[TemplateLine, ...]) -> 
 
 def _merged(parts: list[str]) -> tuple[str, ...]:
     """Strip a message's ends, and join small neighbours."""
-    while parts and not parts[0].strip():
-        parts.pop(0)
-    while parts and not parts[-1].strip():
-        parts.pop()
-    if not parts:
+    first, last = 0, len(parts)
+    while first < last and not parts[first].strip():
+        first += 1
+    while first < last and not parts[last - 1].strip():
+        last -= 1
+    if first == last:
         return ()
+    parts = parts[first:last]
     parts[0] = parts[0].lstrip()
     parts[-1] = parts[-1].rstrip()
     pieces: list[str] = []
     small: list[str] = []
     for part in parts:
-        if _is_large(part):
-            if small:
-                pieces.append("".join(small))
-                small = []
-            pieces.append(part)
-        elif part:
+        if len(part) * 4 < PIECE_BYTES or not _is_large(part):
             small.append(part)
-    if small:
-        pieces.append("".join(small))
+            continue
+        if small and (joined := "".join(small)):
+            pieces.append(joined)
+        small = []
+        pieces.append(part)
+    if small and (joined := "".join(small)):
+        pieces.append(joined)
     return tuple(pieces)
 
 
 def _is_large(part: str) -> bool:
-    if len(part) >= PIECE_BYTES:
-        return True
-    return len(part) * 4 >= PIECE_BYTES and len(part.encode("utf-8", "surrogatepass")) >= PIECE_BYTES
+    return len(part) >= PIECE_BYTES or len(part.encode("utf-8", "surrogatepass")) >= PIECE_BYTES
 
 
 def _told(error: BaseException) -> str:
