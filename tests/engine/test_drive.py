@@ -162,6 +162,22 @@ async def test_tries_used_up_fail_the_step_and_a_later_resume_asks_on(bench: Any
     assert len(bench.provider.bill.entries) == 4, "what was answered before is replayed, not paid again"
 
 
+async def test_a_complaint_that_does_not_insist_becomes_a_warning_when_the_tries_are_used_up(bench: Any) -> None:
+    pipeline = Pipeline("one", input=Book)
+
+    @pipeline.prompt(text="Label {{ book.pages }}.", returns=Label, model=MODEL, tries=2)
+    def label(book: Book) -> None: ...
+
+    @label.check
+    def is_good(label: Label) -> None:
+        raise Complaint("never good enough", insist=False)
+
+    run, ended = await bench.run(pipeline, Book())
+    assert ended.finished
+    assert len(bench.provider.bill.charged) == 2
+    assert (await bench.ledger.steps(run.id))[0].warnings == ("never good enough",)
+
+
 async def test_leniently_the_last_answer_is_accepted_with_a_warning(bench: Any) -> None:
     bench.provider.use(Script(rules=[Rule(contains="Label", answer='{"word": "x"}')]))
     pipeline = Pipeline("one", input=Book)

@@ -211,19 +211,18 @@ def chosen_of(*numbers: int | tuple[int, ...]) -> WindowQuotes:
     return WindowQuotes.model_construct(quotes=choices)
 
 
-def test_a_window_with_few_bad_choices_drops_them_with_a_warning() -> None:
-    window = windows_of(EPISODE)[0]
-    chosen = WindowQuotes(quotes=[*map(choice, (91, 92, 93, 94, 95, 99)), choice(9999)])
-    refused = declared.enough_choices_are_quotes(chosen, window, EPISODE)
-    assert refused == ["quote [9999]: choose numbers from 1 to 206, no others are shown"]
-
-
-def test_a_window_with_few_good_choices_is_asked_for_again_with_the_reasons() -> None:
+def test_a_choice_that_is_no_quote_goes_back_with_its_reason_and_does_not_insist() -> None:
     window = windows_of(EPISODE)[0]
     chosen = chosen_of(95, 9999, (8, 9))
     reasons = r"choose numbers.*\n.*sentence 8 ends that passage\nChoose 10 quotes; 1 of yours can be used"
-    with pytest.raises(Complaint, match=reasons):
-        declared.enough_choices_are_quotes(chosen, window, EPISODE)
+    with pytest.raises(Complaint, match=reasons) as raised:
+        declared.choices_are_quotes(chosen, window, EPISODE)
+    assert not raised.value.insist
+
+
+def test_choices_that_are_all_quotes_are_accepted() -> None:
+    chosen = WindowQuotes(quotes=[*map(choice, (91, 92, 93, 94, 95, 99))])
+    declared.choices_are_quotes(chosen, windows_of(EPISODE)[0], EPISODE)
 
 
 def test_quotes_of_all_windows_are_cut_out_of_the_original() -> None:
@@ -343,6 +342,7 @@ async def test_a_short_episode_runs_through_without_stage_0_and_without_its_cost
     asked = await studio.asked(run)
     assert "window-summary" not in asked
     assert "transcript-preprocessing" not in asked
+    assert asked.pop("window-quotes") == 3, "one choice was no quote every time: refused twice, then dropped"
     assert set(asked.values()) == {1}
 
 
@@ -396,7 +396,8 @@ async def test_a_long_episode_is_summarised_by_windows_and_quoted_from_the_origi
     assert finished
     windows = windows_of(LONG)
     asked = await studio.asked(run)
-    assert asked["window-summary"] == asked["window-quotes"] == len(windows) > 1
+    assert asked["window-summary"] == len(windows) > 1
+    assert asked["window-quotes"] == 3 * len(windows)
     assert asked["transcript-preprocessing"] == 1
     summary = (await studio.output(run, "transcript-preprocessing"))["comprehensive_summary"]
     assert summary in seen[0]

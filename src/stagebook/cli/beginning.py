@@ -34,6 +34,7 @@ class Typed:
     until: str | None
     concurrency: int | None
     lenient: bool
+    tries: int | None
     tags: tuple[str, ...]
 
     def again(self) -> list[str]:
@@ -61,7 +62,7 @@ class Typed:
                 raise InputError(f"--model {stage}=... is given twice; keep one")
             else:
                 by_stage[stage] = name
-        chosen = Settings(model=general, models=by_stage, until=self.until, lenient=self.lenient)
+        chosen = Settings(model=general, models=by_stage, until=self.until, lenient=self.lenient, tries=self.tries)
         return chosen if self.concurrency is None else replace(chosen, concurrency=self.concurrency)
 
 

@@ -72,7 +72,7 @@ async def drive(run: Run, graph: Graph, site: Site, telling: Telling) -> Outcome
     resume = command("resume", run.run_id, ledger=telling.ledger)
     with stdout_kept_clean():
         async with _shown(run, graph, progress, console) as display:
-            interruptions = Interruptions(stop, display.notify)
+            interruptions = Interruptions(stop, display.notify, resume)
             try:
                 with heeded(interruptions):
                     ended = await carry_on(run, graph, site, progress=progress, stop=stop)

@@ -19,6 +19,7 @@ from stagebook.cli.options import json_option, ledger_option
 @click.option("--until", metavar="STAGE", help="Stop after this stage and what it needs.")
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most steps at once. [default: 16]")
 @click.option("--lenient", is_flag=True, help="Accept a last answer that fails its checks, with a warning.")
+@click.option("--tries", type=click.IntRange(min=1), metavar="N", help="Most answers asked for where checks complain.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="A label to find the run by.")
 @json_option
 @ledger_option
@@ -31,6 +32,7 @@ def run(
     until: str | None,
     concurrency: int | None,
     lenient: bool,
+    tries: int | None,
     tags: tuple[str, ...],
     as_json: bool,
     ledger: str | None,
@@ -42,5 +44,5 @@ def run(
     """
     from stagebook.cli.beginning import Typed, begin_run  # noqa: PLC0415  half a second that `--help` need not wait
 
-    typed = Typed(pipeline, inputs, settings, models, until, concurrency, lenient, tags)
+    typed = Typed(pipeline, inputs, settings, models, until, concurrency, lenient, tries, tags)
     return begin_run(typed, as_json=as_json, ledger=ledger)

@@ -70,6 +70,7 @@ class _Found:
 
 async def _show_stage(ledger: Ledger, document: RunDocument, name: str, item: str | None, *, as_json: bool) -> None:
     stage = _stage(document, name)
+    name = stage.name
     run = await ledger.run(document.run_id)
     steps = await steps_of(ledger, run, name)
     if item is not None and all(step.item != item for step in steps):

@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from stagebook.engine.drive import Stop
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS: Final = 20.0
 """What is in flight has so long after SIGTERM; supervisors kill after 30 (Kubernetes) to 90 (systemd)."""
+LEAVE_SECONDS: Final = 5.0
+"""Time for the drive to end after what is in flight was cancelled."""
+SHOW_CURSOR: Final = "\x1b[?25h"
 REASON: Final = "interrupted"
 
 FIRST: Final = "stopping: finishing what is in flight, since it is paid for; press Ctrl-C again to stop now"
@@ -28,10 +31,12 @@ class Interruptions:
     Args:
         stop: How the drive is told.
         say: Tells the person what happens now.
+        resume: The command that goes on with the run.
     """
 
-    def __init__(self, stop: Stop, say: Callable[[str], None]) -> None:
+    def __init__(self, stop: Stop, say: Callable[[str], None], resume: str) -> None:
         self._stop = stop
+        self._resume = resume
         self._say = say
         self._count = 0
         self.cut = False
@@ -47,7 +52,7 @@ class Interruptions:
             self._now()
             self._say(SECOND)
         else:
-            leave(128 + signal.SIGINT)
+            leave(128 + signal.SIGINT, f"left; go on with: {self._resume}")
 
     def terminated(self) -> None:
         """The system, or a closed terminal, wants us gone."""
@@ -58,6 +63,13 @@ class Interruptions:
     def _now(self) -> None:
         self.cut = True
         self._stop.now(REASON)
+        asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        leave(
+            128 + signal.SIGINT,
+            f"a stage's own function does not stop, so it is left behind; go on with: {self._resume}",
+        )
 
 
 @contextmanager
@@ -83,11 +95,13 @@ def heeded(interruptions: Interruptions) -> Iterator[None]:
                 signal.signal(number, handler_before)
 
 
-def leave(code: int) -> None:
+def leave(code: int, words: str = "") -> NoReturn:
     """End the process without waiting for threads: one that computes cannot be stopped; what counts is on disk."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            continue
+    with suppress(OSError):
+        sys.stdout.flush()
+    with suppress(OSError):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"{SHOW_CURSOR}\n")  # the progress that hid it is not taken down any more
+        sys.stderr.write(f"{words}\n" if words else "")
+        sys.stderr.flush()
     os._exit(code)

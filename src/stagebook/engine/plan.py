@@ -129,7 +129,7 @@ class Rules:
 
         Args:
             items: Of the innermost stage of the axis, in the order in which they became known.
-            axis: The streaming stages from which on they are ordered, outermost first; what stands above them is one item.
+            axis: The streaming stages from which on they are ordered, outermost first; above them stands one item.
         """
         outer = axis[:-1]
         if not outer:
@@ -146,7 +146,7 @@ class Rules:
         return sorted(items, key=place)
 
     def complete_below(self, stage: str, item: str, depth: int) -> bool:
-        """Whether a stage on a deeper axis has ended for everything below an item on an axis of a given depth."""
+        """Whether a stage on a deeper axis has ended for everything below an item of a given depth."""
         axis = self.specs[stage].axis
         streaming = axis[depth]
         if item not in self.state.ended[streaming]:

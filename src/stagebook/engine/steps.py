@@ -186,11 +186,11 @@ class StepRunner:
                 return read_text(spec.output, prompt.text_field, text)
             return read_json(spec.output, text)
 
-        async def read(text: str) -> tuple[bytes, list[str]]:
+        async def read(text: str, last: bool) -> tuple[bytes, list[str]]:  # noqa: FBT001  a Reader's shape
             value = parse(text)
-            return kept(value), await self._checked(spec, value, bound.values)
+            return kept(value), await self._checked(spec, value, bound.values, last=last)
 
-        async def salvage(text: str) -> tuple[bytes, list[str]]:
+        async def salvage(text: str, last: bool) -> tuple[bytes, list[str]]:  # noqa: ARG001, FBT001  a Reader's shape
             value = relaxed_value(spec.output, prompt.text_field, text)
             return kept(value), []
 
@@ -205,8 +205,10 @@ class StepRunner:
         data, warnings = answer.value
         return await self._finish(work, data, [*answer.warnings, *warnings])
 
-    async def _checked(self, spec: StageSpec, value: BaseModel, values: dict[str, Any]) -> list[str]:
-        """Let every check look at a value.
+    async def _checked(
+        self, spec: StageSpec, value: BaseModel, values: dict[str, Any], *, last: bool = True
+    ) -> list[str]:
+        """Let every check look at a value; on the last try, complaints that do not insist become warnings.
 
         Returns:
             Their warnings.
@@ -217,9 +219,14 @@ class StepRunner:
         warnings: list[str] = []
         for check in spec.checks:
             given = {check.parameter: value, **{one: values[one] for one in check.reads}}
-            said = check.function(**given)
-            if isinstance(said, Awaitable):
-                said = await said
+            try:
+                said = check.function(**given)
+                if isinstance(said, Awaitable):
+                    said = await said
+            except Complaint as complaint:
+                if complaint.insist or not last:
+                    raise
+                said = str(complaint)
             if isinstance(said, str):
                 warnings.append(said)
             elif said is not None:

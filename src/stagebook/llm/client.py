@@ -36,8 +36,9 @@ class Answer(Generic[T]):
     """Complaints that were let go."""
 
 
-Reader = Callable[[str], Awaitable[T]]
-"""Makes a value of an answer's text; raises Complaint with the reason where it cannot."""
+Reader = Callable[[str, bool], Awaitable[T]]
+"""Makes a value of an answer's text; raises Complaint with the reason where it cannot. Told whether this is the last
+try: then complaints that do not insist are let go."""
 
 
 class ModelClient:
@@ -112,7 +113,7 @@ class ModelClient:
             text = reply.text if reply is not None else ""
             if reason is None:
                 try:
-                    value = await read(text)
+                    value = await read(text, used >= tries)
                 except Complaint as complaint:
                     reason, failure = str(complaint), AnswerInvalid
                 else:
@@ -124,7 +125,7 @@ class ModelClient:
             if used >= tries:
                 if salvage is not None and reply is not None:
                     try:
-                        return Answer(await salvage(text), (f"accepted leniently: {reason}",))
+                        return Answer(await salvage(text, True), (f"accepted leniently: {reason}",))
                     except Complaint as complaint:
                         reason = str(complaint)
                 raise failure(f"{model} gave no usable answer in {tries} {'try' if tries == 1 else 'tries'}: {reason}")

@@ -35,7 +35,7 @@ class StageLlm:
     async def ask(self, text: str, *, system: str | None = None, model: str | None = None) -> str:
         """Ask for plain text; see `stagebook.Llm.ask`."""
 
-        async def read(answer: str) -> str:
+        async def read(answer: str, last: bool) -> str:  # noqa: ARG001, FBT001  a Reader's shape
             if not answer.strip():
                 raise Complaint("The answer is empty.")
             return answer
@@ -46,7 +46,7 @@ class StageLlm:
     async def ask_for(self, returns: type[M], text: str, *, system: str | None = None, model: str | None = None) -> M:
         """Ask for an answer of a given model; see `stagebook.Llm.ask_for`."""
 
-        async def read(answer: str) -> M:
+        async def read(answer: str, last: bool) -> M:  # noqa: ARG001, FBT001  a Reader's shape
             value = read_json(returns, answer)
             if not isinstance(value, returns):
                 raise Complaint(f"The answer is no {returns.__name__}.")

@@ -175,3 +175,14 @@ class RunPaused(RunInterrupted):
 
 class Complaint(Exception):
     """Raised by a check: the text goes back to the model with its answer, as the reason to try again."""
+
+    def __init__(self, reason: str, *, insist: bool = True) -> None:
+        """Keep the reason.
+
+        Args:
+            reason: What is wrong and what is wanted, for the model.
+            insist: Fail the step when the tries are used up; otherwise the last answer is accepted, with this as a
+                warning.
+        """
+        super().__init__(reason)
+        self.insist = insist

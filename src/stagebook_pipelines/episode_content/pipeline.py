@@ -119,14 +119,13 @@ def window_quotes(window: Window, episode: Episode) -> None:
 
 
 @window_quotes.check
-def enough_choices_are_quotes(chosen: WindowQuotes, window: Window, episode: Episode) -> list[str]:
-    """Asks again where not even half as many quotes as wanted are usable; else drops the others with a warning."""
+def choices_are_quotes(chosen: WindowQuotes, window: Window, episode: Episode) -> None:
+    """Sends a choice that is no quote back to the model; after the tries it is dropped with a warning."""
     transcript = episode.transcript
     usable, refused = usable_quotes(chosen, split_sentences(transcript), transcript, window.sentence_numbers)
-    if 2 * len(usable) < window.quotes_wanted:
+    if refused:
         wanted = f"Choose {window.quotes_wanted} quotes; {len(usable)} of yours can be used."
-        raise Complaint("\n".join((*refused, wanted)))
-    return refused
+        raise Complaint("\n".join((*refused, wanted)), insist=False)
 
 
 @reading.stage(label="2_QUOTE_EXTRACTION", number=2)
