@@ -174,23 +174,20 @@ class _Opened:
 
     site: Site
     url: str | Path | None
-    keep: bool
-    """Whether it stays open after the run: it is the caller's, or lives in memory only."""
+    ours: bool
+    """Whether it is closed after the run; otherwise it is the caller's."""
 
 
 @asynccontextmanager
 async def _opened(place: Place) -> AsyncIterator[_Opened]:
     if isinstance(place, Ledger):
-        yield _Opened(Site(place, os.environ), None, keep=True)
+        yield _Opened(Site(place, os.environ), None, ours=False)
         return
     url = place if place is not None else os.environ.get(LEDGER) or None
-    keep = locate(url).path is None
-    ledger = await Ledger.open(url)
-    try:
-        yield _Opened(Site(ledger, os.environ), url, keep)
-    finally:
-        if not keep:
-            await ledger.close()
+    if locate(url).path is None:
+        raise UsageError("a ledger in memory would be gone with the run; name a file, or give a ledger that is open")
+    async with await Ledger.open(url) as ledger:
+        yield _Opened(Site(ledger, os.environ), url, ours=True)
 
 
 def _found(pipeline: Pipeline | str) -> Found:
@@ -205,7 +202,7 @@ async def _drive(run: Run, found: Found, place: _Opened, *, raising: bool) -> Ru
     """Drive a run to its end and say what came of it."""
     graph = found.pipeline.check()
     await carry_on(run, graph, place.site)
-    result = await result_of(run.run_id, graph, place.site.ledger, keep=place.keep, url=place.url)
+    result = await result_of(run.run_id, graph, place.site.ledger, keep=not place.ours, url=place.url)
     if raising:
         _raise_unless_completed(result)
     return result
