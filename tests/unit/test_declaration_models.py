@@ -99,6 +99,21 @@ def test_a_model_without_json_form_has_no_schema() -> None:
         Schemas(Sources()).written(Holder)
 
 
+def test_a_default_that_json_cannot_hold_is_left_out_without_a_warning() -> None:
+    class Holder(BaseModel):
+        thing: Any = object()
+
+    assert schema(Holder)["properties"] == {"thing": {"title": "Thing"}}
+
+
+def test_a_model_that_names_what_is_not_there_has_no_schema() -> None:
+    class Holder(BaseModel):
+        thing: "NotThere"  # type: ignore[name-defined]  # noqa: F821  the fact under test
+
+    with pytest.raises(NoSchema, match="not fully defined"):
+        Schemas(Sources()).written(Holder)
+
+
 class Post(BaseModel):
     text: Text
 

@@ -1,6 +1,7 @@
 """Which stage a parameter reads, and as what."""
 
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 from pydantic import BaseModel
@@ -420,6 +421,13 @@ def test_a_graph_is_kept_until_another_stage_or_check_is_added() -> None:
     def report(words: Words) -> Report: ...
 
     assert list(line.graph.stages) == ["count", "report"]
+
+
+def test_threads_that_ask_at_once_get_one_graph() -> None:
+    scan = scanned()
+    with ThreadPoolExecutor(8) as pool:
+        graphs = list(pool.map(lambda _: scan.check(), range(8)))
+    assert all(graph is graphs[0] for graph in graphs)
 
 
 def test_the_same_declaration_gives_the_same_document_wherever_it_stands() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import orjson
 from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
 from pydantic_core import core_schema
 
 from stagebook.definition.function_code import Sources
@@ -52,6 +52,9 @@ class Schemas:
 
             class WithSentences(GenerateJsonSchema):
                 """Pydantic's own, with a description for each field that has none but a sentence under it."""
+
+                def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
+                    """Say nothing: a default that JSON cannot hold is left out, which concerns nobody who loads this."""
 
                 def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
                     made = super().model_schema(schema)

@@ -5,10 +5,10 @@ such a line is one message of the user. `{{ name }}` is replaced by what the sta
 """
 
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from os import urandom
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING, cast
@@ -114,7 +114,7 @@ class Template:
             tuple(lines) if lines is not None else tuple(TemplateLine(file, n + 1) for n in range(text.count("\n") + 1))
         )
         language = _language()
-        marker = f"<{secrets.token_hex(8)}:"
+        marker = f"<{urandom(8).hex()}:"
         marked = ROLE_LINE.sub(rf"{marker}\1>", text)
         try:
             tree = language.parse(marked)
