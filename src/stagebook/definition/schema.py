@@ -54,7 +54,7 @@ class Schemas:
                 """Pydantic's own, with a description for each field that has none but a sentence under it."""
 
                 def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
-                    """Say nothing: a default that JSON cannot hold is left out, which concerns nobody who loads this."""
+                    """Say nothing: a default that JSON cannot hold is left out, and that harms nobody."""
 
                 def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
                     made = super().model_schema(schema)

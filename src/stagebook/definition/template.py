@@ -1,7 +1,8 @@
 """Templates of prompts: messages with variables in them.
 
 A template is text. A line that is exactly `## system`, `## user` or `## assistant` begins a message; a template without
-such a line is one message of the user. `{{ name }}` is replaced by what the stage reads under that name.
+such a line is one message of the user. `{{ name }}` is replaced by what the stage reads under that name. The language is
+Jinja's; a tag on a line of its own leaves no line.
 """
 
 import re
@@ -109,6 +110,7 @@ class Template:
         """
         from jinja2 import TemplateSyntaxError, meta  # noqa: PLC0415  40 ms that a pipeline without prompts need not pay
 
+        text = text.replace("\r\n", "\n")
         file = shown(path) if path is not None else f"text of {name}"
         told = (
             tuple(lines) if lines is not None else tuple(TemplateLine(file, n + 1) for n in range(text.count("\n") + 1))
