@@ -1,8 +1,8 @@
 """Templates of prompts: messages with variables in them.
 
 A template is text. A line that is exactly `## system`, `## user` or `## assistant` begins a message; a template without
-such a line is one message of the user. `{{ name }}` is replaced by what the stage reads under that name. The language is
-Jinja's; a tag on a line of its own leaves no line.
+such a line is one message of the user. `{{ name }}` is replaced by what the stage reads under that name. The language
+is Jinja's; a tag on a line of its own leaves no line.
 """
 
 import re
