@@ -134,7 +134,8 @@ def test_a_mapped_stage_on_a_foreign_axis_is_read_as_a_list() -> None:
 
     assert told(it, each=Page) == (
         "parameter 'label' is one Label, and label runs for each item of chapters, "
-        "while it runs for each item of pages. Mend: annotate it with list[Label] for all of them, or declare the stage with each=Chapter"
+        "while it runs for each item of pages. "
+        "Mend: annotate it with list[Label] for all of them, or declare the stage with each=Chapter"
     )
 
 
