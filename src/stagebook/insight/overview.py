@@ -1,6 +1,7 @@
 """Makes documents of runs: a handful of grouped questions to the ledger, however many runs there are."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
@@ -12,14 +13,17 @@ from stagebook.ledger.clock import now
 from stagebook.ledger.store import Ledger
 from stagebook.ledger.summary import RunSummary, StageSummary
 from stagebook.model.records import Run
-from stagebook.model.status import RunStatus
+from stagebook.model.status import RunStatus, Wish
 
 EVERY: Final = 1_000_000_000
 """More runs than a ledger has."""
+BATCH: Final = 1000
+"""Runs described at once where only some of them are wanted."""
 _ITEMS: Final = """
 SELECT run_id, stage, count(*) FROM stage_outputs
 WHERE run_id IN (SELECT value FROM json_each(?)) AND stage IN (SELECT value FROM json_each(?)) GROUP BY run_id, stage
 """
+_FAILED: Final = "SELECT DISTINCT run FROM steps WHERE status = 'failed'"
 _PARENTS: Final = "SELECT id, run_id FROM runs WHERE id IN (SELECT value FROM json_each(?))"
 
 Items = Mapping[tuple[str, str], int]
@@ -52,13 +56,39 @@ async def list_runs(
     Args:
         ledger: Where they are.
         pipeline: Only of this one.
-        status: Only those that stand so; as a status is computed, all runs are looked at then.
+        status: Only those that stand so; as a status is computed, many runs may have to be looked at for it.
         tag: Only those with this tag.
         limit: Most runs to give back.
     """
     runs = await ledger.runs(pipeline=pipeline, tag=tag, limit=limit if status is None else EVERY)
-    documents = await describe_all(ledger, runs)
-    return [document for document in documents if status is None or document.status == status][:limit]
+    if status is None:
+        return await describe_all(ledger, runs)
+    possible = await _possible(ledger, runs, status)
+    found: list[RunDocument] = []
+    for start in range(0, len(possible), BATCH):
+        documents = await describe_all(ledger, possible[start : start + BATCH])
+        found += [document for document in documents if document.status == status]
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+async def _possible(ledger: Ledger, runs: Sequence[Run], status: RunStatus) -> Sequence[Run]:
+    """Leave out the runs that cannot stand so, by what is cheap to know."""
+    match status:
+        case RunStatus.PENDING:
+            return [run for run in runs if not run.fence]
+        case RunStatus.PAUSED:
+            return [run for run in runs if run.wish is Wish.PAUSE]
+        case RunStatus.CANCELLED:
+            return [run for run in runs if run.wish is Wish.CANCEL]
+        case RunStatus.RUNNING:
+            return [run for run in runs if run.fence and ledger.is_driven(run.run_id)]
+        case RunStatus.FAILED:
+            failed = {row[0] for row in (await ledger.query(_FAILED, limit=EVERY)).rows}
+            return [run for run in runs if run.id in failed]
+        case RunStatus.COMPLETED | RunStatus.INTERRUPTED:
+            return runs
 
 
 async def describe_all(ledger: Ledger, runs: Sequence[Run]) -> list[RunDocument]:
@@ -69,7 +99,34 @@ async def describe_all(ledger: Ledger, runs: Sequence[Run]) -> list[RunDocument]
     summaries = await ledger.summaries([run.id for run in runs])
     items = await _items(ledger, runs, definitions)
     parents = await _parents(ledger, runs)
-    return [_document(ledger, run, definitions[run.definition_hash], summaries[run.id], items, parents) for run in runs]
+    layouts: dict[tuple[bytes, bytes], _Layout] = {}
+    documents = []
+    for run in runs:
+        key = (run.definition_hash, run.settings)
+        layout = layouts.get(key)
+        if layout is None:
+            layout = layouts[key] = _Layout.of(definitions[run.definition_hash], run.settings)
+        documents.append(_document(ledger, run, layout, summaries[run.id], items, parents))
+    return documents
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The stages that a run plans; the same for all runs of one declaration and the same settings."""
+
+    planned: tuple[Planned, ...]
+    """Each after those that it reads."""
+    shown: tuple[DeclaredStage, ...]
+    """In the order of their declaration."""
+
+    @classmethod
+    def of(cls, declared: Sequence[DeclaredStage], settings: bytes) -> "_Layout":
+        until = orjson.loads(settings).get("until")
+        stages = in_scope(declared, until)
+        return cls(
+            tuple(Planned(stage.name, stage.axis[-1] if stage.axis else None, stage.collects) for stage in stages),
+            tuple(sorted(stages, key=lambda stage: stage.position)),
+        )
 
 
 def _hashes(runs: Iterable[Run]) -> set[bytes]:
@@ -99,50 +156,43 @@ async def _parents(ledger: Ledger, runs: Sequence[Run]) -> dict[int, str]:
 
 
 def _document(
-    ledger: Ledger,
-    run: Run,
-    declared: Sequence[DeclaredStage],
-    summary: RunSummary,
-    items: Items,
-    parents: Mapping[int, str],
+    ledger: Ledger, run: Run, layout: _Layout, summary: RunSummary, items: Items, parents: Mapping[int, str]
 ) -> RunDocument:
-    stages = in_scope(declared, _until(run))
-    standing = _standing(ledger, run, stages, summary, items)
-    total = summary.total()
+    standing = _standing(ledger, run, layout, summary, items)
     driven = standing.status is RunStatus.RUNNING
+    parts = summary.stages.values()
     return RunDocument(
         run_id=run.run_id,
         pipeline=run.pipeline,
         status=standing.status,
         tags=run.tags,
         created_at=run.created_at,
-        seconds=_seconds(total, until_now=driven),
-        cost=total.cost,
-        avoided=total.avoided,
-        possibly_paid=total.possibly_paid + (0 if driven else total.unanswered),
-        input_tokens=total.input_tokens,
-        output_tokens=total.output_tokens,
+        seconds=_run_seconds(parts, until_now=driven),
+        cost=sum(one.cost for one in parts),
+        avoided=sum(one.avoided for one in parts),
+        possibly_paid=sum(one.possibly_paid if driven else one.possibly_paid + one.unanswered for one in parts),
+        input_tokens=sum(one.input_tokens for one in parts),
+        output_tokens=sum(one.output_tokens for one in parts),
         parent=parents.get(run.parent) if run.parent is not None else None,
         current_stage=standing.current_stage,
         stages=tuple(
-            _stage(stage, standing, summary.stages.get(stage.name, StageSummary(stage.name)), driven=driven)
-            for stage in sorted(stages, key=lambda one: one.position)
+            _stage(stage, standing, summary.stages.get(stage.name) or StageSummary(stage.name), driven=driven)
+            for stage in layout.shown
         ),
         warnings=tuple(summary.warnings),
         errors=tuple(summary.errors),
     )
 
 
-def _standing(ledger: Ledger, run: Run, stages: Sequence[DeclaredStage], summary: RunSummary, items: Items) -> Standing:
-    planned = [Planned(stage.name, stage.axis[-1] if stage.axis else None, stage.collects) for stage in stages]
+def _standing(ledger: Ledger, run: Run, layout: _Layout, summary: RunSummary, items: Items) -> Standing:
     tallies = {
         name: Tally(one.completed, one.failed, one.skipped, one.running, items.get((run.run_id, name), 0))
         for name, one in summary.stages.items()
     }
-    standing = stand(planned, tallies, wish=run.wish, driven=False, begun=run.fence > 0)
+    standing = stand(layout.planned, tallies, wish=run.wish, driven=False, begun=run.fence > 0)
     if standing.status is RunStatus.COMPLETED or not run.fence or not ledger.is_driven(run.run_id):
         return standing
-    return stand(planned, tallies, wish=run.wish, driven=True, begun=True)
+    return stand(layout.planned, tallies, wish=run.wish, driven=True, begun=True)
 
 
 def _stage(stage: DeclaredStage, standing: Standing, summary: StageSummary, *, driven: bool) -> StageDocument:
@@ -166,6 +216,16 @@ def _stage(stage: DeclaredStage, standing: Standing, summary: StageSummary, *, d
     )
 
 
+def _run_seconds(stages: Collection[StageSummary], *, until_now: bool) -> float:
+    begun = [one for one in stages if one.started_at is not None]
+    if not begun:
+        return 0.0
+    whole = StageSummary("", worked=sum(one.worked for one in begun))
+    whole.started_at = min(one.started_at or 0 for one in begun)
+    whole.ended_at = max(one.ended_at or one.started_at or 0 for one in begun)
+    return _seconds(whole, until_now=until_now)
+
+
 def _seconds(summary: StageSummary, *, until_now: bool) -> float:
     """Time at work.
 
@@ -178,8 +238,3 @@ def _seconds(summary: StageSummary, *, until_now: bool) -> float:
         return round((now() - summary.started_at) / 1e6, 3)
     ended = summary.ended_at if summary.ended_at is not None else summary.started_at
     return round(max(0, min(ended - summary.started_at, summary.worked)) / 1e6, 3)
-
-
-def _until(run: Run) -> str | None:
-    until = orjson.loads(run.settings).get("until")
-    return str(until) if until is not None else None
