@@ -47,6 +47,9 @@ format: .venv/.tools ## mend what can be mended without thinking
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 
+chaos: .venv/.tools ## kill runs at 10,000 random moments (KILLS=n for another number) and hold them against the bill
+	@KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash/test_random_moments.py --quiet
+
 trial: setup ## every real transcript of ../shared/data on the embedded model (an hour or more)
 	@$(BIN)/python bench/trial.py
 
