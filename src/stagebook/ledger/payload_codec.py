@@ -14,6 +14,8 @@ LEVEL: Final = 3
 DICTIONARY_LEVEL: Final = 12
 """zstd level with a dictionary: from here it finds the sentences of a transcript behind the numbers put between
 them."""
+PHRASE_LEVEL: Final = 8
+"""zstd level with a dictionary that serves once: 0.15 ms with its tables; level 12 takes 1.2 ms and gains nothing."""
 DICTIONARY_LEAST: Final = 4096
 """Bytes of an input from which it serves as dictionary; below, most of it is not what requests repeat."""
 DICTIONARY_MOST: Final = 4 << 20
@@ -38,7 +40,7 @@ class Packed:
 
     encoding: Encoding
     base: bytes | None
-    """Hash of the payload whose bytes are the dictionary."""
+    """Hashes of the payloads whose bytes, one after the other, are the dictionary."""
     body: bytes
 
 
@@ -46,19 +48,20 @@ class Dictionary:
     """A payload prepared to be the dictionary of others.
 
     Args:
-        base: Its hash.
-        data: Its bytes.
+        base: Its hash; of several that serve together, their hashes one after the other.
+        data: Its bytes, or theirs in the same order.
+        level: zstd level; None goes by the size, for a dictionary that serves often.
     """
 
     __slots__ = ("_compressor", "base")
 
-    def __init__(self, base: bytes, data: bytes) -> None:
+    def __init__(self, base: bytes, data: bytes, level: int | None = None) -> None:
         self.base = base
         table = _table(data)
-        level = LEVEL
-        if len(data) >= DICTIONARY_LEAST:
+        if level is None and len(data) >= DICTIONARY_LEAST:
             level = DICTIONARY_LEVEL
             table.precompute_compress(level=level)
+        level = LEVEL if level is None else level
         self._compressor = zstandard.ZstdCompressor(level=level, dict_data=table, write_dict_id=False)
 
     def compress(self, data: bytes) -> bytes:

@@ -1,9 +1,9 @@
-"""What a payload may be packed against: the input of its run, or an earlier payload of its kind in that run.
+"""What a payload may be packed against: the input of its run, an earlier payload of its kind, or what it repeats.
 
 Windows of a transcript stand in the input word for word; what is left of a request (the skeleton) differs little from
-that of the request before it, and so do the frames of answers. The payload that serves as dictionary is named in the
-row (`base`) and stays for as long as a row needs it. A dictionary serves one run only, so that runs lean on each other
-no more than they share payloads.
+that of the request before it, and so do the frames of answers; large parts repeat answers and parts of other requests
+(see recent.py). What serves as dictionary is named in the row (`base`) and stays for as long as a row needs it. A
+dictionary serves one run only, so that runs lean on each other no more than they share payloads.
 """
 
 import sqlite3
@@ -14,11 +14,12 @@ from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.entry import Body, Likeness
 from stagebook.ledger.payload_codec import DICTIONARY_LEAST, LEAST, Dictionary
 from stagebook.ledger.sqlite.payload_rows import read_payload
+from stagebook.ledger.sqlite.recent import Recent
 
 K = TypeVar("K")
 V = TypeVar("V")
 INPUTS_MOST: Final = 16
-"""Runs whose input is kept ready; each takes a few times its size."""
+"""Runs whose input and recent payloads are kept ready; each takes a few times the size of its input, and up to 1 MB."""
 KINDS_MOST: Final = 128
 """Kinds of payload kept ready; each takes about 100 KB."""
 KIND_SIZE_MOST: Final = 64 * 1024
@@ -42,11 +43,13 @@ class Dictionaries:
         self._inputs: OrderedDict[int, Dictionary | None] = OrderedDict()
         self._kinds: OrderedDict[tuple[int, bytes], Dictionary] = OrderedDict()
         self._sent: OrderedDict[int, Likeness] = OrderedDict()
+        self._recent: OrderedDict[int, Recent] = OrderedDict()
 
     def forget(self) -> None:
         """Forget every dictionary: payloads were taken away by somebody, or not stored after all."""
         self._inputs.clear()
         self._kinds.clear()
+        self._recent.clear()
 
     def sent(self, exchange: int, like: Likeness) -> None:
         """Remember what a request resembled, for its answer."""
@@ -60,6 +63,8 @@ class Dictionaries:
         found = [self._input(like.run)]
         if like.kind is not None:
             found.append(self._kinds.get((like.run, like.kind)))
+        elif body.answer_to is None and (recent := self._recent.get(like.run)) is not None:
+            found.append(recent.like(body.hash, body.data))
         return [dictionary for dictionary in found if dictionary is not None and dictionary.base != body.hash]
 
     def learn(self, body: Body) -> None:
@@ -72,6 +77,19 @@ class Dictionaries:
             self._kinds.move_to_end(key)
         else:
             _keep(self._kinds, key, Dictionary(body.hash, body.data), KINDS_MOST)
+
+    def stored(self, body: Body, base: bytes | None) -> None:
+        """Remember what is durable now and may return: answers, and the large parts of requests."""
+        like = self._likeness(body)
+        if like is None or (like.kind is not None and body.answer_to is None):
+            return
+        recent = self._recent.get(like.run)
+        if recent is None:
+            recent = Recent()
+            _keep(self._recent, like.run, recent, INPUTS_MOST)
+        else:
+            self._recent.move_to_end(like.run)
+        recent.add(body.hash, body.data, base)
 
     def _likeness(self, body: Body) -> Likeness | None:
         if body.answer_to is None:

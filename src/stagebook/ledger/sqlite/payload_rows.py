@@ -4,11 +4,12 @@ import sqlite3
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.payload_codec import unpack
+from stagebook.ledger.sqlite.recent import hashes
 from stagebook.model.errors import LedgerError, NotFound
 
 
 def read_payload(connection: sqlite3.Connection, blobs: BlobFiles, digest: bytes) -> bytes:
-    """Read a payload's bytes, with those of the payload that it needs as dictionary.
+    """Read a payload's bytes, with those of the payloads that it needs as dictionary.
 
     Raises:
         NotFound: No payload has this hash.
@@ -21,7 +22,7 @@ def read_payload(connection: sqlite3.Connection, blobs: BlobFiles, digest: bytes
         raise NotFound(f"no payload {digest.hex()} is in this ledger; its run may have been deleted or purged")
     size, encoding, base, location, body = row
     packed: bytes = body if location is None else blobs.read(location)
-    dictionary = None if base is None else read_payload(connection, blobs, base)
+    dictionary = None if base is None else b"".join(read_payload(connection, blobs, one) for one in hashes(base))
     data = unpack(encoding, packed, size, dictionary)
     if len(data) != size:
         raise LedgerError(

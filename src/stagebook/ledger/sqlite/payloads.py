@@ -11,6 +11,7 @@ from stagebook.ledger.payload_codec import Encoding, Packed, Packer
 from stagebook.ledger.sqlite.dictionaries import Dictionaries
 
 PayloadRow = tuple[bytes, int, int, bytes | None, str | None, bytes | None]
+_BASE: Final = 3
 KNOWN_MOST: Final = 1 << 16
 """Hashes remembered as stored: about 8 MB."""
 
@@ -30,6 +31,7 @@ class PayloadWriter:
         self._packer = Packer()
         self._dictionaries = Dictionaries(connection, blobs)
         self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._packed: dict[bytes, PayloadRow] = {}
 
     def forget(self) -> None:
         """Forget what is stored: payloads were taken away by somebody, or a transaction failed."""
@@ -49,12 +51,15 @@ class PayloadWriter:
             elif body.hash not in rows:
                 rows[body.hash] = self._row(body)
             self._dictionaries.learn(body)
+        self._packed = rows
         return list(rows.values())
 
     def stored(self, bodies: Iterable[Body]) -> None:
         """Remember what was committed."""
         for body in bodies:
             self._known[body.hash] = None
+            if body.hash in self._packed:
+                self._dictionaries.stored(body, self._packed[body.hash][_BASE])
         while len(self._known) > KNOWN_MOST:
             self._known.popitem(last=False)
 

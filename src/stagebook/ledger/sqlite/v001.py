@@ -173,7 +173,7 @@ CREATE TABLE payloads (
     hash BLOB NOT NULL UNIQUE,
     size INTEGER NOT NULL,                 -- bytes before encoding
     encoding INTEGER NOT NULL,             -- 0 as it is, 1 zstd, 2 zstd with the raw bytes of `base` as dictionary
-    base BLOB,                             -- hash of the payload without which this one cannot be read
+    base BLOB,                             -- hashes, 16 bytes each, of the payloads without which it cannot be read
     location TEXT,                         -- file below blobs/; then body is null
     body BLOB
 ) STRICT;
