@@ -97,8 +97,9 @@ def provider_options() -> tuple[str, ...]:
 
 @pytest.fixture
 def workers() -> int:
-    """Trials at once: most of a trial is waiting."""
-    return 2 * (os.cpu_count() or 1)
+    """Trials at once, shared with other workers of xdist: half of a trial is waiting."""
+    sharing = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return max(2, 2 * (os.cpu_count() or 1) // sharing)
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from stagebook.testing.crash_many import Plan, try_many
 from stagebook.testing.crash_trial import Blow, Case, Outcome, reference
 from stagebook.testing.provider_process import ProviderProcess
 
-pytestmark = pytest.mark.xdist_group("crash")
-
 SHARE_KILLED_AGAIN = 0.4
 SIDES: tuple[Side, Side] = ("before", "after")
 

@@ -14,7 +14,7 @@ from stagebook.testing.crash_look import look
 from stagebook.testing.crash_trial import Case, driven
 from stagebook.testing.provider_process import ProviderProcess
 
-pytestmark = [pytest.mark.xdist_group("crash"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.fixture

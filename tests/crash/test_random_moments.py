@@ -14,8 +14,6 @@ from stagebook.testing.crash_many import Plan, try_many
 from stagebook.testing.crash_trial import Beginner, Case, Outcome, commanded, forked, random_blows, reference
 from stagebook.testing.provider_process import ProviderProcess
 
-pytestmark = pytest.mark.xdist_group("crash")
-
 KILLS = int(os.environ.get("KILLS", "200"))
 COMMANDED_SHARE = 0.1
 """Of the kills, those that hit the real `stagebook` command; the others hit processes forked from a warm parent."""

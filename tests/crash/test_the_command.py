@@ -21,7 +21,7 @@ from stagebook.testing.crash_look import look
 from stagebook.testing.crash_trial import Case
 from stagebook.testing.provider_process import ProviderProcess
 
-pytestmark = [pytest.mark.xdist_group("crash"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture

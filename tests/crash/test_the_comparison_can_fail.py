@@ -15,8 +15,6 @@ from stagebook.testing.crash_many import Plan, try_many
 from stagebook.testing.crash_trial import Beginner, Blow, Case, Outcome, reference
 from stagebook.testing.provider_process import ProviderProcess
 
-pytestmark = pytest.mark.xdist_group("crash")
-
 BROKEN = Path(__file__).with_name("broken_client.py")
 
 
