@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
+from stagebook.cli.entry import execute
 from stagebook.testing.provider_process import ProviderProcess
 from stagebook.testing.provider_script import Script
 
@@ -155,6 +156,30 @@ class Shell:
                 return
             time.sleep(0.05)
         raise AssertionError(f"the provider has not seen {count} requests")
+
+
+class Here:
+    """Types commands in this process: what only looks, or refuses, need not wait for an interpreter."""
+
+    def __init__(self, shell: Shell, patch: pytest.MonkeyPatch, captured: pytest.CaptureFixture[str]) -> None:
+        patch.chdir(shell.folder)
+        for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
+            patch.setenv(name, shell.env[name])
+        for name in ("STAGEBOOK_LEDGER", "STAGEBOOK_DEBUG", "COLUMNS", "GROQ_API_KEY", "GROQ_BASE_URL"):
+            patch.delenv(name, raising=False)
+        self._captured = captured
+
+    def __call__(self, *words: str) -> Done:
+        """Run a command to its end."""
+        self._captured.readouterr()
+        code = execute(words)
+        out, err = self._captured.readouterr()
+        return Done(code, out, err)
+
+
+@pytest.fixture
+def here(shell: Shell, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    return Here(shell, monkeypatch, capfd)
 
 
 @pytest.fixture(scope="session")

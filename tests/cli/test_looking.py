@@ -10,16 +10,15 @@ from stagebook.testing.provider_script import Rule, Script
 
 
 @pytest.fixture
-def ran(shell: Any) -> Any:
+def ran(shell: Any, here: Any) -> Any:
     refused = Rule(schema_name="Quotes", contains="Another", answer=['{"quotes": []}', '{"quotes": ["\x1b[31mred"]}'])
     shell.provider.use(Script(rules=(refused,)))
-    done = shell("run", "talk.py", "talk.txt", "--json", "--tag", "first")
-    shell.run_id = done.json()["run_id"]
-    return shell
+    here.run_id = shell("run", "talk.py", "talk.txt", "--json", "--tag", "first").json()["run_id"]
+    return here
 
 
-def test_runs_lists_and_narrows(ran: Any) -> None:
-    ran("run", "talk.py", "talk.txt", "--until", "parts")
+def test_runs_lists_and_narrows(ran: Any, shell: Any) -> None:
+    shell("run", "talk.py", "talk.txt", "--until", "parts")
     found = ran("runs", "--json").json()["runs"]
     assert [run["pipeline"] for run in found] == ["talk", "talk"]
     assert [len(run["stages"]) for run in found] == [1, 4]
@@ -29,7 +28,7 @@ def test_runs_lists_and_narrows(ran: Any) -> None:
     assert ran("runs", "--json", "--pipeline", "other").json() == {"runs": []}
     table = ran("runs").out.splitlines()
     assert table[2].split()[:4] == [ran.run_id, "talk", "completed", "4/4"]
-    narrow = ran("runs", COLUMNS="60").out.splitlines()
+    narrow = shell("runs", COLUMNS="60").out.splitlines()
     assert all(len(line) <= 60 for line in narrow)
     assert narrow[2].startswith(ran.run_id)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from stagebook.cli.entry import execute
 from stagebook.testing.provider_faults import ErrorStatus
 from stagebook.testing.provider_script import Rule, Script
 
@@ -30,11 +29,11 @@ def test_a_run_prints_its_stages_its_text_and_what_to_type_next(shell: Any) -> N
     assert following[2] == "stagebook runs --pipeline talk"
 
 
-def test_what_is_proposed_can_be_typed(shell: Any) -> None:
+def test_what_is_proposed_can_be_typed(shell: Any, here: Any) -> None:
     lines = shell("run", "talk.py", "talk.txt").out.splitlines()
     query = lines[lines.index("Next:") + 2].strip()
     words = query.removeprefix('stagebook sql "').removesuffix('"')
-    found = shell("sql", words, "--json").json()
+    found = here("sql", words, "--json").json()
     assert found["columns"] == ["stage", "item", "begins"]
     assert [row[:2] for row in found["rows"]][:1] == [["parts", "1"]]
     assert len(found["rows"]) == 8
@@ -97,12 +96,15 @@ def test_a_model_can_be_chosen_for_all_or_for_one_stage(shell: Any) -> None:
     assert sorted({entry.model for entry in shell.provider.bill().entries}) == ["gpt-4.1", "gpt-4.1-nano"]
 
 
-def test_a_ledger_can_be_named_before_after_or_by_the_environment(shell: Any) -> None:
+def test_a_ledger_can_be_named_before_after_or_by_the_environment(
+    shell: Any, here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = shell("run", "talk.py", "talk.txt", "--ledger", "one.db", "--json").json()
     second = shell("run", "talk.py", "talk.txt", "--json", STAGEBOOK_LEDGER="two/ledger.db").json()
-    assert shell("--ledger", "one.db", "runs", "--json").json()["runs"] == [first]
-    assert shell("runs", "--json", "--ledger", "one.db", STAGEBOOK_LEDGER="two/ledger.db").json()["runs"] == [first]
-    assert shell("runs", "--json", STAGEBOOK_LEDGER="two/ledger.db").json()["runs"] == [second]
+    assert here("--ledger", "one.db", "runs", "--json").json()["runs"] == [first]
+    monkeypatch.setenv("STAGEBOOK_LEDGER", "two/ledger.db")
+    assert here("runs", "--json", "--ledger", "one.db").json()["runs"] == [first]
+    assert here("runs", "--json").json()["runs"] == [second]
     assert ".stagebook" not in shell.files()
 
 
@@ -144,26 +146,18 @@ BAD = [
 
 @pytest.mark.parametrize(("words", "sentence"), BAD, ids=[" ".join(words) for words, _ in BAD])
 def test_bad_usage_is_told_in_one_sentence_and_nothing_is_written(
-    shell: Any,
-    words: tuple[str, ...],
-    sentence: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    shell: Any, here: Any, words: tuple[str, ...], sentence: str
 ) -> None:
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
-        monkeypatch.setenv(name, shell.env[name])
-    monkeypatch.chdir(shell.folder)
     shell.write("empty.txt", "")
     shell.write("broken.py", "import nothing_of_that_name\n")
     shell.write("key.txt", "my key is sk-proj-abcdefghijklmnopqrstuvwxyz0123456789\n")
     before = shell.files()
-    code = execute(words)  # in this process: starting the command for each of these would take half a minute
-    out, err = capfd.readouterr()
-    assert (code, out) == (2, "")
-    told = err.replace("printed while the file is imported\n", "").splitlines()
+    done = here(*words)
+    assert (done.code, done.out) == (2, "")
+    told = done.err.replace("printed while the file is imported\n", "").splitlines()
     assert told[0].startswith(sentence)
     assert all(line.startswith("try: stagebook") for line in told[1:])
-    assert "abcdefghij" not in err
+    assert "abcdefghij" not in done.err
     assert shell.files() == before
 
 
@@ -173,9 +167,9 @@ def test_bad_usage_exits_with_2(shell: Any) -> None:
     assert done.err.splitlines()[-1].startswith("error: the input missing.txt is not there")
 
 
-def test_an_unexpected_error_is_one_sentence_and_debug_shows_where(shell: Any) -> None:
+def test_an_unexpected_error_is_one_sentence_and_debug_shows_where(shell: Any, here: Any) -> None:
     shell.write("odd.py", "from stagebook import Pipeline\nfrom talk import talk\ntalk.check = None\n")
-    done = shell("run", "odd.py:talk", "talk.txt")
+    done = here("run", "odd.py:talk", "talk.txt")
     assert done.code == 1
     assert done.err.splitlines()[-1].startswith("error: TypeError: ")
     assert done.err.splitlines()[-1].endswith("(STAGEBOOK_DEBUG=1 shows where)")
@@ -184,7 +178,7 @@ def test_an_unexpected_error_is_one_sentence_and_debug_shows_where(shell: Any) -
 
 def test_a_reader_that_has_enough_is_no_error(shell: Any) -> None:
     shell("run", "talk.py", "talk.txt")
-    for words in (("runs",), ("runs", "--json"), ("sql", "SELECT * FROM stage_outputs", "--csv"), ("--help",)):
+    for words in (("runs",), ("sql", "SELECT * FROM stage_outputs", "--csv")):
         process = shell.start(*words)
         process.stdout.close()
         assert process.wait(60) in {0, 141}
@@ -211,19 +205,19 @@ def test_the_files_of_a_finished_text_stay_in_their_folder(shell: Any) -> None:
     assert "the texts could not be written as files" in done.err
 
 
-def test_pipelines_lists_what_is_installed(shell: Any) -> None:
-    listed = shell("pipelines", "--json").json()["pipelines"]
+def test_pipelines_lists_what_is_installed(here: Any) -> None:
+    listed = here("pipelines", "--json").json()["pipelines"]
     [episode] = [one for one in listed if one["name"] == "episode-content"]
     assert len(episode["stages"]) >= 10
-    assert "episode-content" in shell("pipelines").out
+    assert "episode-content" in here("pipelines").out
 
 
-def test_help_and_version_need_nothing(shell: Any) -> None:
+def test_help_and_version_need_nothing(shell: Any, here: Any) -> None:
     assert "Commands:" in shell("--help").out
-    assert shell("--version").out.startswith("stagebook 0.")
-    assert shell().code == 2
+    assert here("--version").out.startswith("stagebook 0.")
+    assert here().code == 2
     for name in ("run", "resume", "pause", "cancel", "runs", "show", "sql", "pipelines"):
-        done = shell(name, "--help")
+        done = here(name, "--help")
         assert (done.code, done.err) == (0, "")
         assert "--ledger" in done.out or name == "pipelines"
 

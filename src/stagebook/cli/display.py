@@ -97,7 +97,9 @@ class Display:
         rate = self._rate()
         if rate:
             parts.insert(0, f"{rate:.0f} tokens/s")
-        left = progress.seconds_left()
+        # stages that only compute are over in no time: until a model has done its part, their share promises too much
+        asked = any(stage.calls and stage.done >= stage.expected for stage in list(progress.stages.values()))
+        left = progress.seconds_left() if asked else None
         if left is not None and progress.fraction() < 1:
             parts.append(f"about {roughly(left)} left")
         text = f" {glyphs.dot} ".join(parts)

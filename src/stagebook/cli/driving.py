@@ -14,9 +14,9 @@ from stagebook.cli.display import Display
 from stagebook.cli.documents import write_documents
 from stagebook.cli.plain_progress import PlainProgress
 from stagebook.cli.report import print_report
-from stagebook.cli.signals import REASON, Interruptions, heeded, leave
+from stagebook.cli.signals import Interruptions, heeded, leave
 from stagebook.definition.graph import Graph
-from stagebook.engine.drive import Stop
+from stagebook.engine.drive import Ended, Stop
 from stagebook.engine.progress import Progress
 from stagebook.engine.session import Site, carry_on
 from stagebook.insight.overview import describe
@@ -26,12 +26,10 @@ from stagebook.model.records import Run
 from stagebook.model.status import RunStatus
 
 FRAMES_PER_SECOND: Final = 6
-CODES: Final = {
-    RunStatus.COMPLETED: 0,
-    RunStatus.FAILED: RunFailed.exit_code,
-    RunStatus.PAUSED: RunPaused.exit_code,
-}
-"""Exit codes; any other status is a run that was stopped."""
+PAUSED: Final = "paused"
+"""Why a drive ended, where its owner wished that it pause."""
+CANCELLED: Final = "cancelled"
+"""The same, where it was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +80,24 @@ async def drive(run: Run, graph: Graph, site: Site, telling: Telling) -> Outcome
                 display.last_words.append(f"what was finished of {run.run_id} is kept; go on with: {resume}")
                 raise
     document = await describe(site.ledger, run.run_id)
-    code = CODES.get(RunStatus(document.status), RunInterrupted.exit_code)
-    if ended.stopped == REASON and document.status != RunStatus.COMPLETED:
-        code = RunInterrupted.exit_code
+    code = exit_code(ended, document)
     await _print(document, run, graph, site, telling)
     if document.status == RunStatus.FAILED:
         console.say(f"error: {run.run_id} failed: {next(iter(document.errors), 'a step failed')}")
-    if code not in {0, RunFailed.exit_code}:
-        state = "interrupted" if ended.stopped == REASON else document.status
-        console.say(f"{state}: what was finished is kept; go on with: {resume}")
+    if ended.stopped == CANCELLED:
+        console.say(f"{CANCELLED}: what was finished is kept")
+    elif code not in {0, RunFailed.exit_code}:
+        console.say(f"{ended.stopped or document.status}: what was finished is kept; go on with: {resume}")
     return Outcome(code, interruptions.cut)
+
+
+def exit_code(ended: Ended, document: RunDocument) -> int:
+    """Say how the command ends: by what its own drive did, since another may go on with the run already."""
+    if document.status == RunStatus.COMPLETED:
+        return 0
+    if ended.stopped is not None and not ended.finished:
+        return RunPaused.exit_code if ended.stopped == PAUSED else RunInterrupted.exit_code
+    return RunFailed.exit_code
 
 
 class _Shown:
