@@ -31,7 +31,7 @@ setup: .venv/.product ## build .venv with the stagebook command in it
 	@touch $@
 
 demo: setup ## a transcript through all ten stages of episode-content on the embedded model
-	@$(BIN)/stagebook run episode-content examples/interview.txt --set evergreen=examples/evergreen.json \
+	$(BIN)/stagebook run episode-content examples/interview.txt --set evergreen=examples/evergreen.json \
 		--model local:smollm2 --lenient --tag demo
 
 test: .venv/.tools ## every test

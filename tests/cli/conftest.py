@@ -96,6 +96,7 @@ class Shell:
         self.folder = folder
         self.provider = provider
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        kept["PATH"] = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
         self.env = {**kept, "OPENAI_BASE_URL": provider.base_url, "OPENAI_API_KEY": "sk-fake-key-of-the-tests"}
         self._started: list[subprocess.Popen[str]] = []
         self.write("talk.py", TALK)

@@ -1,6 +1,7 @@
 """`run`, its output and its exit codes."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,12 @@ def test_bad_usage_is_told_in_one_sentence_and_nothing_is_written(
     assert all(line.startswith("try: stagebook") for line in told[1:])
     assert "abcdefghij" not in done.err
     assert shell.files() == before
+
+
+def test_a_command_that_is_not_on_the_path_is_proposed_as_it_was_typed(shell: Any) -> None:
+    done = shell("run", "talk.py", "talk.txt", PATH="/usr/bin:/bin")
+    following = done.out[done.out.index("Next:") :].splitlines()[1:]
+    assert all(line.strip().startswith(f"{Path(sys.executable).with_name('stagebook')} ") for line in following)
 
 
 def test_bad_usage_exits_with_2(shell: Any) -> None:
