@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from stagebook.ledger.sqlite.recent import GENERATIONS
+from stagebook.ledger.sqlite.recent import GENERATIONS, PATIENCE, PAUSE, Recent
 from stagebook.ledger.store import Ledger
 from stagebook.model.exchange import Request, content_hash
 
@@ -66,6 +66,20 @@ async def test_payloads_lean_on_one_another_only_so_far(drive: Any) -> None:
         return max((1 + depth(one) for one in leans[digest]), default=0)
 
     assert max(map(depth, leans)) == GENERATIONS
+
+
+def test_a_run_that_repeats_nothing_is_looked_at_more_rarely_and_found_again_once_it_does() -> None:
+    recent = Recent()
+    for n in range(2 * PATIENCE):
+        part = prose(n, 60)
+        assert recent.like(content_hash(part), part, b"label") is None
+        recent.add(content_hash(part), part, None)
+    part = prose(2 * PATIENCE - 1, 60) + b"!"
+    assert recent.like(content_hash(part), part, b"label") is None
+    assert recent.like(content_hash(part), part, b"report") is not None, "another kind of request is looked at"
+    tries = [recent.like(content_hash(part), part, b"label") is not None for _ in range(PAUSE + 1)]
+    assert any(tries)
+    assert tries[tries.index(True) :] == [True] * (PAUSE + 1 - tries.index(True))
 
 
 async def test_what_another_run_said_is_not_leant_on(ledger: Ledger, begin: Any) -> None:

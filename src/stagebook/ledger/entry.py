@@ -28,8 +28,10 @@ class Likeness(NamedTuple):
     """What bytes may resemble: the input of their run, and others of their kind in it."""
 
     run: int
-    kind: bytes | None
+    kind: bytes
     """Requests that begin alike (model, parameters, name of the schema) differ little in their small parts."""
+    part: bool = False
+    """Whether it is a large part of a request of this kind, rather than what is left of one."""
 
 
 class CutRequest(NamedTuple):
@@ -107,7 +109,7 @@ class Entry:
         self.cuts[fact.id] = CutRequest(body, skeleton, like)
         if skeleton is not None:
             self.bodies += (Body(skeleton, body.skeleton, like),)
-        large = Likeness(fact.run, None)
+        large = Likeness(fact.run, like.kind, part=True)
         self.bodies += tuple(
             Body(splice.payload, part, large) for splice, part in zip(body.splices, body.large, strict=True)
         )

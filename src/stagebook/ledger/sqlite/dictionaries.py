@@ -61,16 +61,16 @@ class Dictionaries:
         if like is None:
             return []
         found = [self._input(like.run)]
-        if like.kind is not None:
+        if not like.part:
             found.append(self._kinds.get((like.run, like.kind)))
-        elif body.answer_to is None and (recent := self._recent.get(like.run)) is not None:
-            found.append(recent.like(body.hash, body.data))
+        elif (recent := self._recent.get(like.run)) is not None:
+            found.append(recent.like(body.hash, body.data, like.kind))
         return [dictionary for dictionary in found if dictionary is not None and dictionary.base != body.hash]
 
     def learn(self, body: Body) -> None:
         """Take a payload that is being stored as the dictionary of its kind, if that has none."""
         like = self._likeness(body)
-        if like is None or like.kind is None or not LEAST <= len(body.data) <= KIND_SIZE_MOST:
+        if like is None or like.part or not LEAST <= len(body.data) <= KIND_SIZE_MOST:
             return
         key = (like.run, like.kind)
         if key in self._kinds:
@@ -81,7 +81,7 @@ class Dictionaries:
     def stored(self, body: Body, base: bytes | None) -> None:
         """Remember what is durable now and may return: answers, and the large parts of requests."""
         like = self._likeness(body)
-        if like is None or (like.kind is not None and body.answer_to is None):
+        if like is None or (not like.part and body.answer_to is None):
             return
         recent = self._recent.get(like.run)
         if recent is None:
@@ -96,9 +96,9 @@ class Dictionaries:
             return body.like
         like = self._sent.get(body.answer_to)
         if like is not None:
-            return Likeness(like.run, _ANSWER + (like.kind or b""))
+            return Likeness(like.run, _ANSWER + like.kind)
         row = self._connection.execute("SELECT run FROM exchanges WHERE id = ?", (body.answer_to,)).fetchone()
-        return None if row is None else Likeness(row[0], None)
+        return None if row is None else Likeness(row[0], _ANSWER)
 
     def _input(self, run: int) -> Dictionary | None:
         if run in self._inputs:

@@ -20,6 +20,13 @@ BASES_MOST: Final = 6
 """Payloads that serve as dictionary together. Each takes a hash in the row; more gain nothing that is worth it."""
 GENERATIONS: Final = 2
 """How far payloads may lean on one another in turn, so that reading one back unpacks few others."""
+PATIENCE: Final = 64
+"""Looks in a row for one kind of request that may find nothing; from then on only one in `PAUSE` is taken."""
+PAUSE: Final = 512
+"""A look after many that were not taken costs up to 3 ms, since all that came meanwhile is looked through; a stage of
+many thousand unlike calls would pay that for nothing."""
+KINDS_MOST: Final = 256
+"""Kinds of request of which the misses are counted."""
 _PHRASE: Final = re.compile(rb"[\w\x80-\xff][\w\x80-\xff ,']{15,47}")
 
 
@@ -37,11 +44,12 @@ class _Kept:
 class Recent:
     """The payloads that one run stored lately; belongs to the writer's thread."""
 
-    __slots__ = ("_kept", "_owners")
+    __slots__ = ("_kept", "_misses", "_owners")
 
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
         self._owners: dict[bytes, bytes] = {}
+        self._misses: Counter[bytes] = Counter()
 
     def add(self, digest: bytes, data: bytes, base: bytes | None) -> None:
         """Remember a payload that is durable now.
@@ -62,8 +70,20 @@ class Recent:
         if len(self._kept) > RECENT_MOST:
             self._drop()
 
-    def like(self, digest: bytes, data: bytes) -> Dictionary | None:
-        """Make a dictionary of the payloads that share most phrases with this one; None where none does."""
+    def like(self, digest: bytes, data: bytes, kind: bytes) -> Dictionary | None:
+        """Make a dictionary of the payloads that share most phrases with this one; None where none does.
+
+        Args:
+            digest: Its hash.
+            data: Its bytes.
+            kind: Of the request that it is a part of.
+        """
+        self._misses[kind] += 1
+        misses = self._misses[kind]
+        if len(self._misses) > KINDS_MOST:
+            self._misses.clear()
+        if misses > PATIENCE and misses % PAUSE:
+            return None
         for other, kept in self._kept.items():  # looked through only now: many a run never asks
             if kept.phrases is None:
                 kept.phrases = _PHRASE.findall(kept.data)
@@ -76,6 +96,7 @@ class Recent:
         chosen = [owner for owner, _ in reversed(shared.most_common(BASES_MOST))]
         if not chosen:
             return None
+        del self._misses[kind]
         return Dictionary(b"".join(chosen), b"".join(self._kept[one].data for one in chosen), PHRASE_LEVEL)
 
     def _drop(self) -> None:
