@@ -33,6 +33,10 @@ class Mark(BaseModel):
     word: str
 
 
+class Loud(Mark):
+    volume: int
+
+
 class Line(BaseModel):
     name: Annotated[str, Key]
 
@@ -322,6 +326,26 @@ async def test_every_way_to_gather_gives_what_it_says(bench: Any) -> None:
     assert orjson.loads((await bench.outputs(run, "by-item"))[""])["words"] == ["1", "2", "2:2a+2b2"]
     assert orjson.loads((await bench.outputs(run, "listed"))[""])["text"] == "[2, 3]"
     assert set(await bench.outputs(run, "mark")) == {"1/a", "2/a", "2/b"}
+
+
+async def test_what_is_read_through_a_base_class_keeps_its_own_fields(bench: Any) -> None:
+    pipeline = Pipeline("bases", input=Book)
+
+    @pipeline.stage()
+    def loud(book: Book) -> Loud:
+        return Loud(word="w", volume=11)
+
+    @pipeline.stage()
+    def heard(marks: Annotated[dict[str, Mark], From("loud")]) -> Tally:
+        return Tally(text=repr(marks["loud"]))
+
+    @pipeline.stage()
+    def read(mark: Annotated[Mark, From("loud")]) -> Count:
+        return Count(total=mark.volume if isinstance(mark, Loud) else 0)
+
+    run, ended = await bench.run(pipeline, Book())
+    assert ended.finished, await bench.reasons(run)
+    assert orjson.loads((await bench.outputs(run, "read"))[""])["total"] == 11
 
 
 async def test_a_key_given_twice_is_an_error(bench: Any) -> None:

@@ -37,19 +37,17 @@ class RowsOf:
     Args:
         outputs: Where the rows are.
         keys: Which ones, in order.
-        model: What each is read as.
     """
 
-    def __init__(self, outputs: Outputs, keys: Sequence[StepKey], model: type[BaseModel]) -> None:
+    def __init__(self, outputs: Outputs, keys: Sequence[StepKey]) -> None:
         self._outputs = outputs
         self._keys = keys
-        self._model = model
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return self._outputs.rows(self._keys, self._model)
+        return self._outputs.rows(self._keys)
 
 
 class Binder:
@@ -121,17 +119,17 @@ class Binder:
         return self._rules.above(spec, item, axis)
 
     async def _value(self, spec: StageSpec, read: Read, keys: list[StepKey], item: str) -> Any:
-        outputs, model = self._outputs, read.type
+        outputs = self._outputs
         if read.kind is ReadKind.ROWS:
-            return RowsOf(outputs, keys, model)
+            return RowsOf(outputs, keys)
         if read.kind in {ReadKind.LIST, ReadKind.CHILDREN}:
-            return [row async for row in outputs.rows(keys, model)]
+            return [row async for row in outputs.rows(keys)]
         if read.kind is ReadKind.BY_STAGE:
-            return {key.stage: await outputs.read(key, model) for key in keys}
+            return {key.stage: await outputs.read(key) for key in keys}
         if read.kind is ReadKind.BY_ITEM:
-            return {key.item: await outputs.read(key, model) for key in keys}
+            return {key.item: await outputs.read(key) for key in keys}
         if keys:
-            return await outputs.read(keys[0], model)
+            return await outputs.read(keys[0])
         if read.optional:
             return None
         wanted = self._keys(spec, read, item)[0]

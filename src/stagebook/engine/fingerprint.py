@@ -7,13 +7,14 @@ from stagebook.model.exchange import DIGEST_SIZE, Request
 
 
 def of_computing(spec: StageSpec, read: bytes) -> bytes:
-    """Fingerprint a computing step: what it read, and its function's syntax tree (or its `version=`).
+    """Fingerprint a computing step: what it read, its function's syntax tree (or its `version=`), its output's schema.
 
     Args:
         spec: The stage.
         read: Hash of everything that was read.
     """
-    return _hash(b"compute", spec.code_hash, read)
+    checks = [check.code_hash for check in spec.checks]
+    return _hash(b"compute", spec.code_hash, spec.schema, *checks, read)
 
 
 def of_prompt(spec: StageSpec, prompt: PromptSpec, request: Request) -> bytes:

@@ -4,7 +4,7 @@ What a stage gets is what a resumed stage would get, and no stage can change wha
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,13 @@ class Outputs:
 
     Args:
         ledger: Where they are.
+        models: Stage -> what its outputs are validated as: its own class, also where a reader names a base of it.
         known: Live outputs of the run so far.
     """
 
-    def __init__(self, ledger: Ledger, known: Iterable[OutputRef] = ()) -> None:
+    def __init__(self, ledger: Ledger, models: Mapping[str, type[BaseModel]], known: Iterable[OutputRef] = ()) -> None:
         self._ledger = ledger
+        self._models = models
         self._live = {StepKey(ref.stage, ref.item): Live(ref.id, ref.content_hash) for ref in known}
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._cached = 0
@@ -55,13 +57,13 @@ class Outputs:
         """Take note that an output was removed."""
         self._live.pop(key, None)
 
-    async def read(self, key: StepKey, model: type[BaseModel]) -> Any:
+    async def read(self, key: StepKey) -> Any:
         """Read one output, validated.
 
         Raises:
             MissingOutput: It is not there, or not of that model.
         """
-        live = self._live.get(key)
+        live, model = self._live.get(key), self._models[key.stage]
         if live is None:
             raise MissingOutput(f"the output of {name(key)} is not in the ledger; run `stagebook resume` to make it")
         data = self._cache.get(live.id)
@@ -79,10 +81,10 @@ class Outputs:
                 f"the output of {name(key)} cannot be read as {model.__name__}: field {field}: {first['msg']}"
             ) from error
 
-    async def rows(self, keys: Iterable[StepKey], model: type[BaseModel]) -> AsyncIterator[Any]:
+    async def rows(self, keys: Iterable[StepKey]) -> AsyncIterator[Any]:
         """Read many, one after the other."""
         for key in keys:
-            yield await self.read(key, model)
+            yield await self.read(key)
 
     def _keep(self, output: int, data: bytes) -> None:
         if output in self._cache or len(data) > CACHE_BYTES // 4:

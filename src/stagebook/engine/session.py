@@ -183,7 +183,7 @@ async def _drive(
         counter.expected = frontier.rules.expected(graph.stages[stage])
         counter.completed = sum(status is StepStatus.COMPLETED for status in ended.values())
         counter.skipped = len(ended) - counter.completed
-    shelf = Outputs(ledger, outputs)
+    shelf = Outputs(ledger, {name: spec.output for name, spec in graph.stages.items()}, outputs)
     run_input = _input(run, graph)
     transports: dict[str, Transport] = {
         "": HttpTransport(Timeouts(total=settings.request_timeout)),

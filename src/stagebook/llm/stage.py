@@ -52,7 +52,7 @@ class StageLlm:
                 raise Complaint(f"The answer is no {returns.__name__}.")
             return value
 
-        schema = canonical(returns.model_json_schema())
+        schema = orjson.dumps(returns.model_json_schema())  # in the order of the fields: a model writes them in it
         prompt = Prompt(_messages(text, system), schema_name=returns.__name__, schema=schema)
         return (await self._client.ask(prompt, self._named(model), self._journal, read, tries=TRIES)).value
 
@@ -63,11 +63,6 @@ class StageLlm:
                 "a stage asked a model without naming one: pass model='provider:name', or run with --model"
             )
         return chosen
-
-
-def canonical(schema: object) -> bytes:
-    """Write a schema in one form only: sorted keys, no spaces."""
-    return orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
 
 
 def _messages(text: str, system: str | None) -> tuple[Message, ...]:
