@@ -60,9 +60,10 @@ def script(*, for_the_command: bool = False) -> Script:
     )
 
 
-def case_of(regions: int, places: int, concurrency: int, *, for_the_command: bool = False) -> Case:
+def case_of(regions: int, places: int, concurrency: int, *, appendix: int = 0, for_the_command: bool = False) -> Case:
     """The gazetteer in a size; SERVER stands for the provider's address, which the command would not fetch from."""
-    given = {"regions": regions, "places": places, "server": "" if for_the_command else "SERVER"}
+    server = "" if for_the_command else "SERVER"
+    given = {"regions": regions, "places": places, "server": server, "appendix": appendix}
     return Case(
         Errand(
             ledger=Path(),
@@ -78,7 +79,7 @@ def case_of(regions: int, places: int, concurrency: int, *, for_the_command: boo
 
 @pytest.fixture
 def case() -> Callable[..., Case]:
-    """Make a case: regions, places in each, steps at once; and whether it is for the command."""
+    """Make a case: regions, places in each, steps at once; how long its appendix is, whether the command runs it."""
     return case_of
 
 

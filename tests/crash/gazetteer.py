@@ -6,6 +6,7 @@ one request sent three times on purpose.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -26,6 +27,8 @@ class Commission(BaseModel):
     """In each region."""
     server: str
     """Where the list of models is fetched from, as a page from outside; empty: no page is fetched."""
+    appendix: int = 0
+    """Thousands of characters that the preface is asked with and that no compression makes smaller than half."""
 
 
 class Region(BaseModel):
@@ -140,8 +143,11 @@ def index(portraits: list[Portrait], rulings: list[Ruling], entries: list[Entry]
     )
 
 
-@printing.prompt(returns=Preface, text="Write a preface to this index:\n{{ index.glosses | join('\n') }}")
-def preface(index: Index) -> None: ...
+@printing.prompt(
+    returns=Preface, text="Write a preface to this index:\n{{ index.glosses | join('\n') }}\n{{ appendix }}"
+)
+def preface(index: Index, commission: Commission) -> dict[str, str]:
+    return {"appendix": random.Random(1).randbytes(commission.appendix * 500).hex()}
 
 
 tripped: list[bool] = []

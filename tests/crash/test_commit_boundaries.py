@@ -52,3 +52,25 @@ def test_a_run_killed_beside_any_one_of_its_commits_pays_nothing_twice_and_loses
     assert figures.wrong == []
     assert len(reached) >= 2 * len(SIDES) * len(small.expected.calls)  # a call is two commits, sent and received
     assert figures.overdue == 0
+
+
+@pytest.mark.timeout(300)
+def test_a_run_killed_around_a_payload_that_is_a_file_pays_nothing_twice_and_loses_nothing(
+    case: Callable[..., Case],
+    provider: ProviderProcess,
+    provider_options: tuple[str, ...],
+    workers: int,
+    show: Callable[[str], None],
+    tmp_path: Path,
+) -> None:
+    large, _ = reference(case(1, 1, 1, appendix=900), provider, tmp_path)
+    files = [path for path in (tmp_path / "undisturbed" / "blobs").rglob("*") if path.is_file()]
+    assert len(files) == 1
+    commits = len(large.expected.calls) * 2
+    plans: Iterator[Plan] = (
+        (f"commit-{number}", [Blow(commit=(number, SIDES[number % 2]))]) for number in range(commits // 2, commits + 10)
+    )
+    figures = try_many(large, plans, tmp_path, workers=workers, provider_options=provider_options)
+    show(figures.table("killed around a payload that is a file"))
+    assert figures.wrong == []
+    assert figures.kills >= commits // 2
