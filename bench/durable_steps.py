@@ -1,4 +1,4 @@
-"""What one durable step costs: 10 trivial stages x 200 runs, one after the other, against a bare commit in the same process.
+"""What a durable step costs: 10 trivial stages x 200 runs, one after the other, against a bare commit in this process.
 
 Run with `make bench`. Each run makes ten outputs of 4 KB; every step waits until its output is durable (WAL,
 synchronous=FULL). The bare commit writes one such row to a table of its own, with the same settings, on the same disk.

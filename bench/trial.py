@@ -1,4 +1,4 @@
-"""Every real transcript through all ten stages of episode-content on the embedded model, by the command that a user types.
+"""Every real transcript through all ten stages of episode-content on the embedded model, by the command that one types.
 
 Run with `make trial`. The transcripts are read from ../shared/data/podcast/dev and never copied into the project; the
 ledger is made in a folder of its own. Prints a line per transcript as it ends, and a table at the end.
@@ -68,7 +68,8 @@ def main() -> int:
             warnings = len(found.get("warnings", []))  # type: ignore[arg-type]  # JSON
             print(
                 f"{number:2}/{len(files)} {path.name:62} {found['status']!s:10} {found['seconds']:7.0f} s "
-                f"{steps:3} steps {found.get('input_tokens', 0):>7} in {found.get('output_tokens', 0):>6} out {warnings:3} warnings",
+                f"{steps:3} steps {found.get('input_tokens', 0):>7} in {found.get('output_tokens', 0):>6} out"
+                f" {warnings:3} warnings",
                 flush=True,
             )
             for error in found.get("errors", []):  # type: ignore[attr-defined]  # JSON

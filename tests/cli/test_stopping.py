@@ -63,6 +63,8 @@ def test_ctrl_c_twice_stops_at_once_and_what_was_lost_is_told(talk: Any, here: A
     assert (done.code, time.monotonic() - begun < 20) == (130, True)
     document = ended(here)
     assert (document["status"], document["possibly_paid"]) == ("interrupted", len(talk.provider.bill().entries))
+    steps = here("show", "last", "--stage", "quotes", "--json").json()["steps"]
+    assert {step["status"] for step in steps} == {"interrupted"}
     talk.provider.use(Script())
     assert talk("resume", "last").code == 0
 

@@ -57,7 +57,7 @@ async def say(session: aiohttp.ClientSession, provider: FakeProvider, body: byte
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110  the bill has no event for every condition that a test may ask for
+    while not condition():
         await asyncio.sleep(0.002)
 
 

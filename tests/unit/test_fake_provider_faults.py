@@ -191,7 +191,7 @@ async def test_a_client_that_leaves_a_dripping_body_is_noted_as_gone(session: ai
         response = await session.post(f"{provider.base_url}/chat/completions", data=prompt("x"))
         await response.content.readany()
         response.close()
-        while provider.bill.in_flight():  # noqa: ASYNC110  the bill has no event for the end of a request
+        while provider.bill.in_flight():
             await asyncio.sleep(0.002)
         entry = provider.bill.entries[0]
     assert (entry.ended, entry.status, entry.charged) == (Ending.CLIENT_GONE, 200, True)

@@ -42,7 +42,7 @@ async def say(provider: ProviderProcess, text: str) -> str:
 
 
 async def until_in_flight(provider: ProviderProcess, count: int) -> None:
-    while provider.summary()["in_flight"] != count:  # noqa: ASYNC110  another process has no event to wait for
+    while provider.summary()["in_flight"] != count:
         await asyncio.sleep(0.01)
 
 
