@@ -83,7 +83,8 @@ async def drive(run: Run, graph: Graph, site: Site, telling: Telling) -> Outcome
     code = exit_code(ended, document)
     await _print(document, run, graph, site, telling)
     if document.status == RunStatus.FAILED:
-        console.say(f"error: {run.run_id} failed: {next(iter(document.errors), 'a step failed')}")
+        reason = " ".join(next(iter(document.errors), "a step failed").split())
+        console.say(f"error: {run.run_id} failed: {reason}")
     if ended.stopped == CANCELLED:
         console.say(f"{CANCELLED}: what was finished is kept")
     elif code not in {0, RunFailed.exit_code}:

@@ -132,7 +132,7 @@ def execute(arguments: Sequence[str]) -> int:
     except StagebookError as error:
         if debug:
             raise
-        _say(f"error: {error}")
+        _say(f"error: {' '.join(str(error).split())}")
         return error.exit_code
     except Exception as error:
         if debug:

@@ -56,12 +56,12 @@ def print_step(
     """Print one step: its calls, the prompt as it was sent last, the answer as it came, and what was made of it."""
     name = f"{step.stage}[{harmless(step.item)}]" if step.item else step.stage
     tokens = step.input_tokens + step.output_tokens
-    parts = [plural(step.attempts, "attempt")]
+    parts = [plural(step.attempts, "attempt")] if step.attempts else []
     if tokens:
         parts += [f"{count(tokens)} tokens", money(Decimal(step.cost) / PICODOLLARS)]
     if step.attempts:
         parts.append(duration(step.seconds))
-    console.print(f"{name}: ", styled(step.status), f", {', '.join(parts)}", sep="", soft_wrap=True)
+    console.print(f"{name}: ", styled(step.status), "".join(f", {part}" for part in parts), sep="", soft_wrap=True)
     if step.reason:
         console.print(harmless(step.reason), style="red" if step.status == "failed" else "dim")
     for warning in step.warnings:

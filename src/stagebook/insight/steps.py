@@ -7,6 +7,7 @@ from typing import Any, Final
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import NotFound
 from stagebook.model.records import Run, Step
+from stagebook.model.status import RunStatus, StepStatus
 from stagebook.model.usage import dollars
 
 MOST: Final = 1_000_000_000
@@ -28,6 +29,7 @@ class StepDocument:
     item: str
     """The item's key; empty for a stage that runs once."""
     status: str
+    """A StepStatus, or `interrupted`: begun, and nobody drives the run."""
     attempts: int
     reason: str | None
     """Why it was skipped or failed."""
@@ -60,7 +62,8 @@ async def steps_of(ledger: Ledger, run: Run, stage: str) -> list[StepDocument]:
     steps = [step for step in await ledger.steps(run.id) if step.stage == stage]
     table = await ledger.query(_TOTALS, (run.id, stage), limit=MOST)
     totals = {row[0]: tuple(int(str(cell)) for cell in row[1:]) for row in table.rows}
-    return [_document(step, *totals.get(step.id, (0, 0, 0, 0))) for step in steps]
+    driven = ledger.is_driven(run.run_id)
+    return [_document(step, driven, *totals.get(step.id, (0, 0, 0, 0))) for step in steps]
 
 
 def one_step(steps: Sequence[StepDocument], stage: str, item: str | None) -> StepDocument:
@@ -81,12 +84,13 @@ def one_step(steps: Sequence[StepDocument], stage: str, item: str | None) -> Ste
     )
 
 
-def _document(step: Step, worked: int, read: int, written: int, cost: int) -> StepDocument:
+def _document(step: Step, driven: bool, worked: int, read: int, written: int, cost: int) -> StepDocument:  # noqa: FBT001  one row
+    status = RunStatus.INTERRUPTED if step.status is StepStatus.RUNNING and not driven else step.status
     return StepDocument(
         id=step.id,
         stage=step.stage,
         item=step.item,
-        status=step.status,
+        status=status,
         attempts=step.attempts,
         reason=step.reason,
         warnings=step.warnings,
