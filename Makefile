@@ -32,7 +32,7 @@ setup: .venv/.product ## build .venv with the stagebook command in it
 
 demo: setup ## a transcript through all ten stages of episode-content on the embedded model
 	$(BIN)/stagebook run episode-content examples/interview.txt --set evergreen=examples/evergreen.json \
-		--model local:smollm2 --lenient --tag demo
+		--model local:smollm2 --lenient --tries 1 --tag demo
 
 test: .venv/.tools ## every test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
