@@ -116,6 +116,14 @@ def test_a_named_ledger_is_part_of_what_is_proposed(shell: Any) -> None:
     assert "The finished text: runs/RUN_" in out
 
 
+def test_tries_limit_how_often_a_prompt_is_asked(shell: Any) -> None:
+    shell.provider.use(Script(rules=(Rule(contains="Another", answer="{}"),)))
+    assert shell("run", "talk.py", "talk.txt", "--concurrency", "1", "--tries", "1").code == 1
+    assert len(shell.provider.bill().entries) == 2
+    assert shell("run", "talk.py", "talk.txt", "--concurrency", "1", "--tries", "2").code == 1
+    assert len(shell.provider.bill().entries) == 5
+
+
 BAD = [
     (("run", "talk.py", "missing.txt"), "error: the input missing.txt is not there: no file 'missing.txt'"),
     (("run", "talk.py", "empty.txt"), "error: the input empty.txt is empty"),
