@@ -15,8 +15,8 @@ from stagebook.model.errors import LedgerError
 
 FOLLOW_SECONDS: Final = 0.05
 """How long what nobody waits for may stay uncommitted."""
-GATHER_SLICES: Final = 8
-"""Most slices of one gather: 2 ms together."""
+GATHER_SECONDS: Final = 0.002
+"""Longest gather."""
 SLICE_SECONDS: Final = 0.00025
 """Time of one slice; a slice that brings nothing ends the gather."""
 RETRY_SECONDS: Final = 1.0
@@ -144,7 +144,8 @@ class Writer:
         return more
 
     def _gather(self, batch: list[Entry]) -> bool:
-        for _ in range(GATHER_SLICES):
+        deadline = monotonic() + GATHER_SECONDS
+        while monotonic() < deadline:  # on a busy machine a slice takes longer than it should
             before = len(batch)
             sleep(SLICE_SECONDS)
             if not self._drain(batch):
