@@ -101,6 +101,12 @@ def test_an_answer_that_was_durable_at_a_kill_and_is_gone_at_the_end_is_forgotte
     assert audit([charged(1), charged(2)], [held(ANSWERED), held(LOST, later)], EXPECTED).forgotten == 1
 
 
+def test_a_step_that_was_completed_at_a_kill_and_has_another_attempt_was_begun_again() -> None:
+    before, after = (replace(EXPECTED, attempts={("stage", ""): attempts}) for attempts in (1, 2))
+    assert audit([charged(1)], [before, after], EXPECTED).begun_again == 1
+    assert audit([charged(1)], [after, after], EXPECTED).begun_again == 0
+
+
 def test_a_step_still_running_and_an_exchange_still_sent_are_unfinished() -> None:
     look = Look("RUN", (SENT,), OUTPUTS, {("stage", ""): "running"}, untidy=("integrity_check: page 3 is damaged",))
     assert len(audit([], [look], EXPECTED).unfinished) == 3

@@ -66,6 +66,8 @@ class Audit:
     """Exchanges of a step that had a durable answer to this very request and occurrence already."""
     forgotten: int
     """Answers that were durable at a kill and are not in the ledger any more, or are others now."""
+    begun_again: int
+    """Steps that were completed at a kill and were begun again after it."""
     items_lost: int
     """Outputs (stage and item) that are missing, are too many, or differ from those of the undisturbed run."""
     answers_missing: int
@@ -114,6 +116,7 @@ def audit(bill: Sequence[BillEntry], looks: Sequence[Look], expected: Look) -> A
         paid_twice=paid_twice,
         sent_again=_sent_again(last.calls),
         forgotten=sum(_forgotten(look, last) for look in looks[:-1]),
+        begun_again=sum(_begun_again(look, last) for look in looks[:-1]),
         items_lost=sum(
             last.outputs.get(key) != expected.outputs.get(key) for key in {*last.outputs, *expected.outputs}
         ),
@@ -140,6 +143,11 @@ def _sent_again(calls: Iterable[Call]) -> int:
 def _forgotten(earlier: Look, last: Look) -> int:
     kept = {(call.id, call.response, call.cost) for call in last.calls if call.answered}
     return sum((call.id, call.response, call.cost) not in kept for call in earlier.calls if call.answered)
+
+
+def _begun_again(earlier: Look, last: Look) -> int:
+    done = (key for key, status in earlier.steps.items() if status == StepStatus.COMPLETED)
+    return sum(last.attempts.get(key) != earlier.attempts.get(key) for key in done)
 
 
 def _unfinished(look: Look) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ class Figures:
     paid_twice: int = 0
     sent_again: int = 0
     forgotten: int = 0
+    begun_again: int = 0
     items: int = 0
     """Outputs that were compared."""
     items_lost: int = 0
@@ -73,6 +74,7 @@ class Figures:
         self.paid_twice += found.paid_twice
         self.sent_again += found.sent_again
         self.forgotten += found.forgotten
+        self.begun_again += found.begun_again
         self.items += len(case.expected.outputs)
         self.items_lost += found.items_lost
         self.answers_missing += found.answers_missing
@@ -86,6 +88,7 @@ class Figures:
             "paid twice": found.paid_twice,
             "sent again": found.sent_again,
             "forgotten": found.forgotten,
+            "begun again": found.begun_again,
             "items lost": found.items_lost,
             "answers missing": found.answers_missing,
             "picodollars unexplained": found.difference,
@@ -106,6 +109,7 @@ class Figures:
             ("paid twice", self.paid_twice),
             ("sent again after a durable answer", self.sent_again),
             ("durable answers forgotten", self.forgotten),
+            ("completed steps begun again", self.begun_again),
             ("sent before it was written", self.stowaways),
             ("outputs compared", self.items),
             ("outputs lost or different", self.items_lost),

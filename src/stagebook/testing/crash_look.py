@@ -83,6 +83,8 @@ class Look:
     """(stage, item) -> JSON of the live output."""
     steps: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(stage, item) -> status."""
+    attempts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(stage, item) -> attempts begun."""
     told: int = 0
     """Calls that resumes have reported as possibly paid, so far."""
     driven: float = 0.0
@@ -125,9 +127,7 @@ def _read(connection: sqlite3.Connection, copy: Path, known: dict[bytes, str] | 
         untidy.append(f"{len(runs)} runs where one was begun: {', '.join(runs)}")
     rows = connection.execute(_CALLS).fetchall()
     digests = asyncio.run(_digests(copy, rows, {} if known is None else known))
-    steps = {
-        (stage, item): status for stage, item, status in connection.execute("SELECT stage, item, status FROM steps")
-    }
+    steps = connection.execute("SELECT stage, item, status, attempts FROM steps").fetchall()
     untidy += [
         f"{stage}[{item}] attempt {number} is open" for stage, item, number in connection.execute(_OPEN_ATTEMPTS)
     ]
@@ -137,7 +137,8 @@ def _read(connection: sqlite3.Connection, copy: Path, known: dict[bytes, str] | 
         run_id=runs[0] if runs else None,
         calls=tuple(_call(row, digest) for row, digest in zip(rows, digests, strict=True)),
         outputs={(stage, item): data for stage, item, data in connection.execute(_OUTPUTS)},
-        steps=steps,
+        steps={(stage, item): status for stage, item, status, _ in steps},
+        attempts={(stage, item): attempts for stage, item, _, attempts in steps},
         told=connection.execute(_TOLD).fetchone()[0],
         driven=connection.execute(_DRIVEN).fetchone()[0] / 1e6,
         untidy=tuple(untidy),
