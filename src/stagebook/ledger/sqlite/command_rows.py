@@ -131,7 +131,8 @@ def _lose_unanswered(connection: sqlite3.Connection, command: LoseUnanswered) ->
     connection.execute(
         """
         UPDATE attempts SET status = 'interrupted', reason = 'its driver ended before it did', ended_at = ?1
-        WHERE status = 'running' AND fence < ?3 AND step IN (SELECT id FROM steps WHERE run = ?2)
+        WHERE status = 'running' AND fence < ?3 AND step IN (
+            SELECT id FROM steps WHERE run = ?2 AND status = 'running')
         """,
         earlier,
     )
