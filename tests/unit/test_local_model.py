@@ -148,6 +148,14 @@ async def test_a_cancelled_call_lets_the_next_one_go(model: LocalModel) -> None:
     assert content(await ask(model, "Name a colour.", max_tokens=4))
 
 
+async def test_a_call_cancelled_while_it_reads_lets_the_next_one_go(model: LocalModel) -> None:
+    await ask(model, "Name a colour.", max_tokens=1)
+    call = asyncio.create_task(ask(model, "soil and " * 3000, max_tokens=4))
+    await asyncio.sleep(0.5)
+    call.cancel()
+    assert content(await ask(model, "Name a colour.", max_tokens=4))
+
+
 async def test_the_same_request_gets_the_same_answer_whatever_was_asked_before(model: LocalModel) -> None:
     asked = f"{TALK}\nSay in one sentence what this is about."
     first = await ask(model, asked, max_tokens=24)
@@ -178,7 +186,7 @@ async def test_a_model_closed_while_it_writes_answers_with_an_error(model: Local
 def test_weights_that_are_no_model_are_refused(tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(1000))
-    with pytest.raises(ModelNotInstalled, match="broken.gguf"):
+    with pytest.raises(ModelNotInstalled, match="cannot be loaded"):
         LocalServer(broken, context=512, threads=1)
 
 

@@ -75,6 +75,7 @@ class LocalServer:
         params.verbosity = -1  # nothing to stdout or stderr
         params.warmup = params.fit_params = params.ui = False
         params.n_threads_http = 3
+        params.sse_ping_interval = 1  # seconds after which a waiting answer notices that the server is to end
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         try:
             held = [xllamacpp.Server(params)]
@@ -92,8 +93,8 @@ class LocalServer:
     async def render(self, messages: Sequence[Mapping[str, str]]) -> Sequence[int]:
         """Turn a conversation into the prompt's tokens, by the model's own chat template.
 
-        `<|` in a message, which begins control tokens such as `<|im_end|>`, is read as `< |`: what is quoted in a prompt
-        must not end it.
+        `<|`, which begins control tokens such as `<|im_end|>`, is read as `< |` in a message: what a prompt quotes
+        cannot end it.
         """
         harmless = [{**message, "content": message["content"].replace("<|", "< |")} for message in messages]
         rendered = await self._ask("/apply-template", {"messages": harmless})
