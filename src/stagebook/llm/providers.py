@@ -25,7 +25,7 @@ class Provider:
     structured: Structured = "json_schema"
     """`json_schema`: answers are held to a schema; `json_object`: only to JSON, the schema is in the instruction."""
     holds_text: bool = False
-    """Whether a plain answer can be held to a form by `{"type": "text", "schema": ...}`: the local model's extension."""
+    """Whether a plain answer is held to a form by `{"type": "text", "schema": ...}`: the local model's extension."""
     limit_field: str = "max_tokens"
     """What it calls the limit of an answer's tokens."""
 
