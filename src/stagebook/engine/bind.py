@@ -82,6 +82,7 @@ class Binder:
             if read.kind is ReadKind.INPUT:
                 values[read.parameter] = self._input.model_copy(deep=True)
                 digest.update(self._input_hash)
+                record[read.parameter] = "input"
                 continue
             keys = self._keys(spec, read, item)
             found = [(key, live) for key in keys if (live := self._outputs.live(key)) is not None]

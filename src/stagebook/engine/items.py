@@ -23,6 +23,7 @@ class ItemKeeper:
         ledger: Where they are written.
         outputs: What the run knows of its outputs.
         run: Id of the run.
+        fence: The driver's claim.
         on_items: Told (stage, parent item, keys) of items that are durable.
         on_withdrawn: Told (stage, key) of an item that is no longer yielded.
     """
@@ -32,12 +33,14 @@ class ItemKeeper:
         ledger: Ledger,
         outputs: Outputs,
         run: int,
+        fence: int,
         on_items: Callable[[str, str, list[str]], None],
         on_withdrawn: Callable[[str, str], None],
     ) -> None:
         self._ledger = ledger
         self._outputs = outputs
         self._run = run
+        self._fence = fence
         self._on_items = on_items
         self._on_withdrawn = on_withdrawn
         self._of_parent: dict[StepKey, set[str]] = {}
@@ -95,14 +98,19 @@ class ItemKeeper:
         live = self._outputs.live(StepKey(spec.name, key))
         if live is not None and live.content_hash == digest:
             return None
-        return OutputMade(self._ledger.new_id(), self._run, step, spec.name, key, data, digest, "stage", now())
+        return OutputMade(
+            self._ledger.new_id(), self._run, step, spec.name, key, data, digest, "stage", now(), self._fence
+        )
 
     async def _withdraw(self, spec: StageSpec, step: int, parent: str, seen: set[str]) -> None:
         gone = sorted(self._of_parent.pop(StepKey(spec.name, parent), set()) - seen)
         if not gone:
             return
         await self._ledger.write(
-            *(OutputRemoved(self._ledger.new_id(), self._run, step, spec.name, key, "stage", now()) for key in gone)
+            *(
+                OutputRemoved(self._ledger.new_id(), self._run, step, spec.name, key, "stage", now(), self._fence)
+                for key in gone
+            )
         )
         for key in gone:
             self._outputs.drop(StepKey(spec.name, key))

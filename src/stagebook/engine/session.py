@@ -155,7 +155,7 @@ async def carry_on(
             )
             progress.warnings.append(told)
         async with _drive(run, graph, site, chosen, claim.fence, progress, stop) as driver:
-            watch = asyncio.create_task(_heed(site.ledger, run.run_id, stop))
+            watch = asyncio.create_task(_heed(site.ledger, run.id, stop))
             try:
                 return await driver.drive()
             finally:
@@ -240,10 +240,10 @@ def _input(run: Run, graph: Graph) -> BaseModel:
         ) from error
 
 
-async def _heed(ledger: Ledger, run_id: str, stop: Stop) -> None:
+async def _heed(ledger: Ledger, run: int, stop: Stop) -> None:
     """Look now and then whether the owner wants the run to pause or to be cancelled."""
     while not stop.wished:
         await asyncio.sleep(WISH_EVERY)
-        wish = (await ledger.run(run_id)).wish
+        wish = await ledger.wish(run)
         if wish is not Wish.RUN:
             stop.finish({Wish.PAUSE: "paused", Wish.CANCEL: "cancelled"}[wish])

@@ -71,7 +71,7 @@ class StepRunner:
     ) -> None:
         self._crew = crew
         self._prior = prior
-        self.items = ItemKeeper(crew.ledger, crew.outputs, crew.run, on_items, on_withdrawn)
+        self.items = ItemKeeper(crew.ledger, crew.outputs, crew.run, crew.fence, on_items, on_withdrawn)
 
     async def run(self, spec: StageSpec, item: str) -> StepStatus:
         """Run a step to its end, with as many attempts as its policy allows; a failure is written, not raised.
@@ -263,7 +263,9 @@ class StepRunner:
             await crew.ledger.write(ended)
         else:
             output = crew.ledger.new_id()
-            made = OutputMade(output, crew.run, work.step, key.stage, key.item, data, digest, "stage", now())
+            made = OutputMade(
+                output, crew.run, work.step, key.stage, key.item, data, digest, "stage", now(), crew.fence
+            )
             await crew.ledger.write(made, ended)
             crew.outputs.put(key, Live(output, digest), data)
         crew.progress.warnings.extend(f"{name(key)}: {warning}" for warning in warnings)
