@@ -82,8 +82,9 @@ def test_a_run_that_is_killed_does_not_hurt_another_in_the_same_ledger(errand: E
     assert clients[0].wait() == KILLED
     assert clients[1].wait() == 0
     status = {run["run_id"]: run["status"] for run in runs(errand.ledger)}
-    assert sorted(status.values()) == ["completed", "interrupted"]
-    [killed] = [run_id for run_id, told in status.items() if told == "interrupted"]
+    # the lock is held a moment before the claim is durable: killed in between, the run was never begun
+    assert sorted(status.values()) in (["completed", "interrupted"], ["completed", "pending"])
+    [killed] = [run_id for run_id, told in status.items() if told != "completed"]
     assert stagebook(errand, tmp_path / "client.log", killed).wait() == 0
     assert [run["status"] for run in runs(errand.ledger)] == ["completed", "completed"]
 
