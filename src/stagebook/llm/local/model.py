@@ -54,7 +54,7 @@ class LocalModel:
 
     Args:
         name: One of `stagebook.llm.weights.MODELS`.
-        threads: For the model; None takes the machine's cores, up to four.
+        threads: For reading prompts; None takes the machine's cores, up to four. Answers are written by one.
         context: Tokens of prompt and answer together; at most and without a value as many as the model was trained on.
 
     Raises:
