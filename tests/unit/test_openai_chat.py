@@ -51,13 +51,6 @@ def test_an_object_with_free_keys_cannot_be_held_strictly() -> None:
     assert strict(free) == (False, free)
 
 
-def test_a_plain_answer_is_held_to_a_form_only_where_the_provider_can() -> None:
-    prompt = Prompt((), text_schema=b'{"type":"string","minLength":40}')
-    assert "response_format" not in orjson.loads(b"".join(encode(prompt, "m")))
-    held = orjson.loads(b"".join(encode(prompt, "m", holds_text=True)))
-    assert held["response_format"] == {"type": "text", "schema": {"type": "string", "minLength": 40}}
-
-
 def test_a_property_named_like_a_keyword_is_kept() -> None:
     held, schema = strict({"type": "object", "properties": {"title": {"type": "string", "title": "Title"}}})
     assert held

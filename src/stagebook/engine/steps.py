@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from pydantic import BaseModel
 
 from stagebook.definition.graph import PromptSpec, ReadKind, StageSpec
@@ -175,8 +174,7 @@ class StepRunner:
             self._start(work, None, bound)
             return await self._end(work, StepStatus.SKIPPED, reason=more.reason)
         messages = prompt.template.render({**bound.values, **(more or {})})
-        asked, form = (spec.output.__name__, None) if prompt.schema else (None, _text_form(spec, prompt))
-        question = Prompt(messages, prompt.sampling, asked, prompt.schema, form)
+        question = Prompt(messages, prompt.sampling, spec.output.__name__ if prompt.schema else None, prompt.schema)
         model = crew.settings.model_of(spec) or prompt.model
         fingerprint = of_prompt(spec, prompt, crew.client.request(question, model))
         if self._unchanged(work, fingerprint):
@@ -300,13 +298,6 @@ class _Work:
     attempt: int
     journal: Journal
     started: bool = False
-
-
-def _text_form(spec: StageSpec, prompt: PromptSpec) -> bytes | None:
-    """Take the schema of the one text that is asked for out of the output's."""
-    properties = orjson.loads(spec.schema).get("properties", {})
-    form = properties.get(prompt.text_field)
-    return orjson.dumps(form) if form is not None else None
 
 
 def _told(key: StepKey, error: Exception) -> str:

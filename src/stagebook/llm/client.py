@@ -74,7 +74,6 @@ class ModelClient:
             name,
             structured=reached.provider.structured,
             limit_field=reached.provider.limit_field,
-            holds_text=reached.provider.holds_text,
         )
         return Request("POST", reached.url, segments, reached.headers, "model", provider, name)
 

@@ -39,12 +39,7 @@ INSTRUCTION = (
 
 
 def encode(
-    prompt: Prompt,
-    model: str,
-    *,
-    structured: Structured = "json_schema",
-    limit_field: str = "max_tokens",
-    holds_text: bool = False,
+    prompt: Prompt, model: str, *, structured: Structured = "json_schema", limit_field: str = "max_tokens"
 ) -> tuple[bytes, ...]:
     """Write a request body.
 
@@ -55,7 +50,6 @@ def encode(
         model: The provider's name of the model.
         structured: Whether the provider takes a schema.
         limit_field: What the provider calls the limit of an answer's tokens.
-        holds_text: Whether a plain answer can be held to a form.
 
     Returns:
         The exact body, cut where large parts begin and end: JSON escapes each character by itself, so that the escaped
@@ -81,8 +75,6 @@ def encode(
         else:
             head["response_format"] = {"type": "json_object"}
             messages = (Message("system", (INSTRUCTION, prompt.schema.decode())), *messages)
-    elif holds_text and prompt.text_schema is not None:
-        head["response_format"] = {"type": "text", "schema": orjson.loads(prompt.text_schema)}
     segments = [orjson.dumps(head)[:-1] + b',"messages":[']
     for index, message in enumerate(messages):
         opening = b'{"role":"%s","content":"' % message.role.encode()

@@ -24,8 +24,6 @@ class Provider:
     """Environment variable of its key; None where none is needed."""
     structured: Structured = "json_schema"
     """`json_schema`: answers are held to a schema; `json_object`: only to JSON, the schema is in the instruction."""
-    holds_text: bool = False
-    """Whether a plain answer is held to a form by `{"type": "text", "schema": ...}`: the local model's extension."""
     limit_field: str = "max_tokens"
     """What it calls the limit of an answer's tokens."""
 
@@ -49,7 +47,7 @@ PROVIDERS: Mapping[str, Provider] = {
         Provider("xai", "https://api.x.ai/v1", "XAI_BASE_URL", "XAI_API_KEY"),
         Provider("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_BASE_URL", None),
         Provider("vllm", "http://127.0.0.1:8000/v1", "VLLM_BASE_URL", None),
-        Provider("local", "local:", "", None, holds_text=True),
+        Provider("local", "local:", "", None),
     )
 }
 """Addresses and variables as each provider's own documentation gives them (2026-11)."""

@@ -49,5 +49,3 @@ class Prompt:
     """Name of the answer's model; None asks for plain text."""
     schema: bytes | None = None
     """JSON schema of the answer, canonical JSON; None asks for plain text."""
-    text_schema: bytes | None = None
-    """JSON schema of a plain answer (`minLength`, `contentMediaType`), for providers that can hold a text to a form."""
