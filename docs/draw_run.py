@@ -21,6 +21,8 @@ def main() -> None:
     last = re.sub(r"\x1b\[\?25[hl]|\x1b\[[0-9]*[AJK]|\r", "", last).strip("\n")
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     for line in last.split("\n"):
+        if line.startswith(("make: ", "make[", "Script done")):
+            continue
         console.print(Text.from_ansi(line), overflow="fold")
     svg = console.export_svg(title="stagebook run episode-content examples/interview.txt --model local:smollm2")
     Path(__file__).with_name("run.svg").write_text(svg)
