@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "cancel": Entry("stagebook.cli.wishes:cancel", "As pause, and for good."),
     "runs": Entry("stagebook.cli.runs:runs", "List runs, newest first."),
     "show": Entry("stagebook.cli.show:show", "Show a run, one of its stages, or one step."),
+    "costs": Entry("stagebook.cli.costs:costs", "Add up what was spent, by model, stage, day or run."),
     "sql": Entry("stagebook.cli.sql:sql", "Ask the ledger in SQL."),
 }
 
