@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagebook.llm.openai_chat import Unreadable, decode, encode, explain, metered
+from stagebook.llm.codec import Unreadable
+from stagebook.llm.openai_chat import decode, encode, explain, metered
 from stagebook.llm.strict_schema import strict
 from stagebook.model.errors import ContextTooLong
 from stagebook.model.exchange import Response

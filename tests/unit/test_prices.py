@@ -1,4 +1,4 @@
-from stagebook.llm.openai_chat import Metered
+from stagebook.llm.codec import Metered
 from stagebook.llm.prices import PriceBook
 from stagebook.model.usage import Usage, dollars
 

@@ -31,6 +31,9 @@ Meter = Callable[[Response], Charge | None]
 Explain = Callable[[Response], ProviderError | None]
 """Makes a sharper error out of a provider's error body; None leaves it to the door."""
 
+Settles = Callable[[Response], bool]
+"""Says whether a poll's answer is the last one: what was asked for is there, or will never be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -69,7 +72,14 @@ class OutwardDoor:
         self._rng = rng or random.Random()  # noqa: S311  jitter is no secret
 
     async def send(
-        self, request: Request, journal: Journal, *, meter: Meter | None = None, explain: Explain | None = None
+        self,
+        request: Request,
+        journal: Journal,
+        *,
+        meter: Meter | None = None,
+        explain: Explain | None = None,
+        settles: Settles | None = None,
+        transport: Transport | None = None,
     ) -> Sent:
         """Send a request, or answer it from the ledger if this step was answered before.
 
@@ -78,6 +88,9 @@ class OutwardDoor:
             journal: The step that sends it.
             meter: Reads what the answer cost.
             explain: Makes a sharper error of an error body.
+            settles: The request is a poll: it costs nothing, so it is written with its answer instead of before the
+                wire, and only an answer that settles the matter is ever given again.
+            transport: Instead of the provider's.
 
         Returns:
             The first answer whose status is 2xx.
@@ -88,17 +101,21 @@ class OutwardDoor:
         """
         digest = request.digest()
         occurrence = journal.occurrence(digest)
-        recorded = journal.answer(digest, occurrence)
+        recorded = journal.answer(digest, occurrence) if settles is None else journal.latest(digest)
         if recorded is not None and recorded.response_hash is not None:
             body = await self._ledger.payload(recorded.response_hash)
             headers = orjson.loads(recorded.response_headers or b"{}")
             response = Response(recorded.http_status or 200, headers, body, recorded.id, replayed=True)
-            return Sent(response, free=journal.is_free(recorded))
+            if settles is None or settles(response):
+                return Sent(response, free=journal.is_free(recorded))
         prepared = now()
         secrets, wire, headers = self._reveal(request)
         failures = 0
+        way = transport or self._transports.get(request.provider or "") or self._transports[""]
         while True:
-            sending = _Sending(request, wire, headers, secrets, digest, occurrence, failures + 1, prepared)
+            sending = _Sending(
+                request, wire, headers, secrets, digest, occurrence, failures + 1, prepared, way, settles is not None
+            )
             outcome = await self._once(sending, journal, meter)
             if isinstance(outcome, Response) and 200 <= outcome.status < 300:  # noqa: PLR2004  success, RFC 9110
                 return Sent(outcome)
@@ -144,7 +161,6 @@ class OutwardDoor:
         """One try: two waits and the wire between them."""
         request, ledger = sending.request, self._ledger
         exchange = ledger.new_id()
-        transport = self._transports.get(request.provider or "") or self._transports[""]
         sent = ExchangeSent(
             id=exchange,
             run=journal.run,
@@ -163,29 +179,33 @@ class OutwardDoor:
             prepared_at=sending.prepared_at,
             sent_at=now(),
         )
+        late: tuple[ExchangeSent, ...] = (sent,) if sending.is_poll else ()
+        if not sending.is_poll:
+            try:
+                await ledger.write(sent)
+            except asyncio.CancelledError:
+                ledger.follow(ExchangeLost(exchange, "stopped before it was sent", False, now()))
+                raise
         try:
-            await ledger.write(sent)
-        except asyncio.CancelledError:
-            ledger.follow(ExchangeLost(exchange, "stopped before it was sent", False, now()))
-            raise
-        try:
-            answer = await transport.send(sending.wire, sending.headers)
+            answer = await sending.transport.send(sending.wire, sending.headers)
         except TransportError as error:
             message = redact(str(error), sending.secrets)
-            ledger.follow(ExchangeLost(exchange, message, error.sent, now()))
+            ledger.follow(*late, ExchangeLost(exchange, message, error.sent and not sending.is_poll, now()))
             if error.kind == "forbidden":
                 return RequestRefused(message)
             if error.kind == "timeout":
                 return ProviderTimeout(message)
             return ProviderUnavailable(message)
         except BaseException as error:
-            ledger.follow(ExchangeLost(exchange, f"stopped by {type(error).__name__}", True, now()))
+            if not sending.is_poll:
+                ledger.follow(ExchangeLost(exchange, f"stopped by {type(error).__name__}", True, now()))
             raise
         body = blot(answer.body, sending.secrets)
         kept = {name: redact(value, sending.secrets) for name, value in answer.headers.items()}
         response = Response(answer.status, kept, body, exchange)
         charge = meter(response) if meter is not None else None
-        await ledger.write(ExchangeReceived(exchange, answer.status, orjson.dumps(kept), body, charge, now()))
+        received = ExchangeReceived(exchange, answer.status, orjson.dumps(kept), body, charge, now())
+        await ledger.write(*late, received)
         if charge is not None and journal.on_charge is not None:
             journal.on_charge(charge)
         return response
@@ -203,6 +223,8 @@ class _Sending:
     occurrence: int
     try_number: int
     prepared_at: int
+    transport: Transport
+    is_poll: bool
 
 
 def _refusal(request: Request, response: Response) -> ProviderError:

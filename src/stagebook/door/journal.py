@@ -26,7 +26,7 @@ class Journal:
         on_charge: Told of every answer that is paid for.
     """
 
-    __slots__ = ("_answers", "_counts", "_free", "attempt", "on_charge", "run", "step")
+    __slots__ = ("_answers", "_counts", "_free", "_latest", "attempt", "on_charge", "run", "step")
 
     def __init__(
         self,
@@ -43,11 +43,13 @@ class Journal:
         self.attempt = attempt
         self._counts: Counter[bytes] = Counter()
         self._answers: dict[tuple[bytes, int], RecordedExchange] = {}
+        self._latest: dict[bytes, RecordedExchange] = {}
         self._free = failed_attempt
         for exchange in recorded:
             status = exchange.http_status or 0
             if exchange.state in ANSWERED and 200 <= status < 300:  # noqa: PLR2004  success, RFC 9110
                 self._answers[exchange.request_hash, exchange.occurrence] = exchange
+                self._latest[exchange.request_hash] = exchange
 
     def occurrence(self, digest: bytes) -> int:
         """Number this sending of a request."""
@@ -58,6 +60,14 @@ class Journal:
     def answer(self, digest: bytes, occurrence: int) -> RecordedExchange | None:
         """Find the answer that an earlier attempt already paid for."""
         return self._answers.get((digest, occurrence))
+
+    def latest(self, digest: bytes) -> RecordedExchange | None:
+        """Find the last answer to a request that is sent over and over, a poll."""
+        return self._latest.get(digest)
+
+    def foresees(self, digest: bytes) -> bool:
+        """Whether the next sending of a request will be answered from the ledger."""
+        return bool(self._answers) and (digest, self._counts[digest]) in self._answers
 
     def is_free(self, exchange: RecordedExchange) -> bool:
         """Whether a replayed answer belongs to an attempt that had failed: it uses up no try of this one."""

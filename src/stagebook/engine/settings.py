@@ -7,7 +7,7 @@ import orjson
 
 from stagebook.definition.graph import Graph, StageSpec
 from stagebook.door.retry import RetryPolicy
-from stagebook.llm.providers import split_model
+from stagebook.llm.providers import alternatives, split_model
 from stagebook.model.errors import NotFound, UsageError
 
 
@@ -47,7 +47,8 @@ class Settings:
             if name not in graph.stages:
                 raise NotFound(f"{graph.name} has no stage {name!r}; it has: {', '.join(graph.stages)}")
         for model in (*self.models.values(), *([self.model] if self.model else ())):
-            split_model(model)
+            for one in alternatives(model):
+                split_model(one)
         if self.concurrency < 1:
             raise UsageError(f"the concurrency is {self.concurrency}; it must be at least 1")
 

@@ -7,13 +7,14 @@ import orjson
 
 from stagebook.ledger.store import Ledger
 from stagebook.ledger.table import Cell
-from stagebook.llm import openai_chat
+from stagebook.llm.codec import Codec, Unreadable
+from stagebook.llm.providers import PROVIDERS
 from stagebook.model.errors import LedgerError, NotFound
 from stagebook.model.usage import dollars
 
 MOST: Final = 10_000
 _EXCHANGES: Final = """
-SELECT id, kind, state, attempt, try_number, method, url, model, http_status, complaint, error,
+SELECT id, kind, state, attempt, try_number, method, url, provider, model, http_status, complaint, error,
     input_tokens, output_tokens, cost, received_at - sent_at, response
 FROM exchanges WHERE run = ? AND step = ? ORDER BY id
 """
@@ -32,7 +33,7 @@ class ExchangeDocument:
     """One request and its answer."""
 
     kind: str
-    """`model`, `http` or `tool`."""
+    """`model`, `poll`, `http` or `tool`."""
     state: str
     """How far it came: an ExchangeState."""
     attempt: int
@@ -90,9 +91,11 @@ async def exchanges_of(ledger: Ledger, run: int, step: int) -> list[ExchangeDocu
 
 async def _document(ledger: Ledger, row: dict[str, Cell]) -> ExchangeDocument:
     is_model = row["kind"] == "model"
+    provider = PROVIDERS.get(str(row["provider"])) if row["kind"] in {"model", "poll"} else None
+    codec = provider.codec if provider is not None else None
     taken = row["received_at - sent_at"]
     response = row["response"]
-    answer = await _answer(ledger, response, is_model=is_model) if isinstance(response, bytes) else None
+    answer = await _answer(ledger, response, codec) if isinstance(response, bytes) else None
     return ExchangeDocument(
         kind=str(row["kind"]),
         state=str(row["state"]),
@@ -106,12 +109,12 @@ async def _document(ledger: Ledger, row: dict[str, Cell]) -> ExchangeDocument:
         output_tokens=_number(row["output_tokens"]),
         cost=None if row["cost"] is None else _number(row["cost"]),
         seconds=None if taken is None else round(_number(taken) / 1e6, 3),
-        messages=await _messages(ledger, _number(row["id"])) if is_model else (),
+        messages=await _messages(ledger, _number(row["id"]), codec) if is_model and codec is not None else (),
         answer=answer,
     )
 
 
-async def _messages(ledger: Ledger, exchange: int) -> tuple[Spoken, ...]:
+async def _messages(ledger: Ledger, exchange: int, codec: Codec) -> tuple[Spoken, ...]:
     """Read the prompt out of the request as it was sent; where it was purged or is damaged, that is said instead."""
     try:
         document = orjson.loads(await ledger.request_body(exchange))
@@ -119,27 +122,20 @@ async def _messages(ledger: Ledger, exchange: int) -> tuple[Spoken, ...]:
         return (Spoken("unreadable", str(error)),)
     except orjson.JSONDecodeError:
         return ()
-    messages = document.get("messages", ()) if isinstance(document, dict) else ()
-    return tuple(Spoken(str(one.get("role")), _content(one.get("content"))) for one in messages)
+    return tuple(Spoken(role, text) for role, text in codec.spoken(document)) if isinstance(document, dict) else ()
 
 
-def _content(content: object) -> str:
-    """A message's text, also where it is given in parts."""
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return "" if content is None else str(content)
-
-
-async def _answer(ledger: Ledger, digest: bytes, *, is_model: bool) -> str:
+async def _answer(ledger: Ledger, digest: bytes, codec: Codec | None) -> str:
     """An answer's text; the body itself where it is no completion, such as an error."""
     try:
         body = await ledger.payload(digest)
     except (NotFound, LedgerError) as error:
         return f"unreadable: {error}"
-    if is_model:
+    if codec is not None:
         try:
-            return openai_chat.decode(body).text
-        except openai_chat.Unreadable:
+            reply = codec.decode(body)
+            return reply.text or "".join(f"[calls {call.name} {call.arguments}]" for call in reply.calls)
+        except Unreadable:
             pass
     return body.decode("utf-8", "replace")
 

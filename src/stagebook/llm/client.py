@@ -6,15 +6,19 @@ from typing import Generic, TypeVar
 
 from stagebook.door.door import OutwardDoor, Sent
 from stagebook.door.journal import Journal
-from stagebook.llm import openai_chat
+from stagebook.llm.codec import Codec, JobFailed, Reply, Unreadable
+from stagebook.llm.fallback import Line
+from stagebook.llm.jobs import finished
 from stagebook.llm.prices import PriceBook
-from stagebook.llm.providers import endpoint, split_model
+from stagebook.llm.providers import Endpoint, alternatives, endpoint, split_model
+from stagebook.llm.tools import Toolbox
 from stagebook.model.errors import (
-    AnswerError,
     AnswerInvalid,
     AnswerRefused,
     AnswerTruncated,
     Complaint,
+    ProviderUnavailable,
+    StagebookError,
 )
 from stagebook.model.exchange import Request, Response
 from stagebook.model.prompt import Message, Prompt
@@ -42,7 +46,7 @@ try: then complaints that do not insist are let go."""
 
 
 class ModelClient:
-    """Asks models, each by `provider:name`.
+    """Asks models, each by `provider:name`; several with `|` between are asked in that order, the next where one fails.
 
     Args:
         door: The way out.
@@ -56,26 +60,20 @@ class ModelClient:
         self._prices = prices or PriceBook()
 
     def check(self, model: str) -> None:
-        """See that a model can be asked, before anything is run.
+        """See that a model, and each that would stand in for it, can be asked, before anything is run.
 
         Raises:
             NotFound: There is no such provider.
             MissingKey: Its key is not set.
         """
-        provider, _ = split_model(model)
-        endpoint(provider, self._environment)
+        for one in alternatives(model):
+            self._reached(one)
 
     def request(self, prompt: Prompt, model: str) -> Request:
-        """Write the request for a prompt; pure."""
-        provider, name = split_model(model)
-        reached = endpoint(provider, self._environment)
-        segments = openai_chat.encode(
-            prompt,
-            name,
-            structured=reached.provider.structured,
-            limit_field=reached.provider.limit_field,
-        )
-        return Request("POST", reached.url, segments, reached.headers, "model", provider, name)
+        """Write the request for a prompt, to the first of the models; pure but for the files of pictures."""
+        reached, name = self._reached(alternatives(model)[0])
+        segments = reached.provider.codec.encode(prompt, name)
+        return Request("POST", reached.url, segments, reached.headers, "model", reached.provider.name, name)
 
     async def ask(
         self,
@@ -86,30 +84,42 @@ class ModelClient:
         *,
         tries: int,
         salvage: Reader[T] | None = None,
+        tools: Toolbox | None = None,
     ) -> Answer[T]:
         """Ask until an answer can be used.
 
         A complaint is a new turn of the conversation: the model sees its answer and the reason. Answers replayed from a
-        failed attempt use up no try.
+        failed attempt use up no try, and neither do answers that call tools.
 
         Args:
             prompt: What is asked.
-            model: `provider:name`.
+            model: `provider:name`, or several with `|` between.
             journal: The step that asks.
             read: Makes a value of the answer's text.
             tries: Most answers paid for.
             salvage: Makes a value of the last answer with fewer demands, once the tries are used up; None to fail.
+            tools: What the prompt's tools are.
 
         Raises:
-            ProviderError: No answer.
+            ProviderError: No answer, from none of the models.
             AnswerError: No usable answer; the text holds the last reason.
         """
-        used = 0
-        conversation = prompt
+        used = turns = 0
+        line, tools = Line(alternatives(model)), tools or Toolbox()
+        conversation = replace(prompt, tools=tools.specs) if tools.specs else prompt
         while True:
-            sent = await self._send(conversation, model, journal)
+            asked = await self._send(conversation, line, journal)
+            sent, reply, reason, failure = asked.sent, asked.reply, asked.reason, asked.failure
+            if reply is not None and reply.calls and reason is None:
+                await self._door.parsed(sent.response)
+                turns += 1
+                if turns > tools.most_turns:
+                    raise AnswerInvalid(f"{line.model} still calls tools after {tools.most_turns} turns")
+                wish = Message("assistant", (reply.text,) if reply.text else (), reply.calls, native=reply.native)
+                results = await tools.answer(reply.calls, self._door, journal)
+                conversation = replace(conversation, messages=(*conversation.messages, wish, *results))
+                continue
             used += not sent.free
-            reply, reason, failure = self._look(sent.response)
             text = reply.text if reply is not None else ""
             if reason is None:
                 try:
@@ -118,39 +128,79 @@ class ModelClient:
                     reason, failure = str(complaint), AnswerInvalid
                 else:
                     await self._door.parsed(sent.response)
-                    return Answer(value)
+                    return Answer(value, line.warnings)
             await self._door.parsed(sent.response, reason)
             if failure is AnswerRefused:
-                raise AnswerRefused(f"{model} declined: {reason}")
+                raise AnswerRefused(f"{line.model} declined: {reason}")
             if used >= tries:
                 if salvage is not None and reply is not None:
                     try:
-                        return Answer(await salvage(text, True), (f"accepted leniently: {reason}",))
+                        return Answer(await salvage(text, True), (*line.warnings, f"accepted leniently: {reason}"))
                     except Complaint as complaint:
                         reason = str(complaint)
-                raise failure(f"{model} gave no usable answer in {tries} {'try' if tries == 1 else 'tries'}: {reason}")
+                counted = f"{tries} {'try' if tries == 1 else 'tries'}"
+                raise failure(f"{line.model} gave no usable answer in {counted}: {reason}")
             if reply is not None:
                 turn = Message("assistant", (text or "(empty)",)), Message("user", (COMPLAINT.format(reason=reason),))
                 conversation = replace(conversation, messages=(*conversation.messages, *turn))
 
-    async def _send(self, prompt: Prompt, model: str, journal: Journal) -> Sent:
-        request = self.request(prompt, model)
+    async def _send(self, prompt: Prompt, line: Line, journal: Journal) -> "_Asked":
+        """Send a prompt to the model whose turn it is, and to the next where its provider fails."""
+        line.recall(lambda model: journal.foresees(self.request(prompt, model).digest()))
+        while True:
+            try:
+                asked = await self._send_to(prompt, line.model, journal)
+            except line.passed_over as error:
+                if not line.advance(error):
+                    raise
+            else:
+                failed = asked.failure is ProviderUnavailable
+                if not (failed and line.advance(ProviderUnavailable(asked.reason or ""))):
+                    return asked
+
+    async def _send_to(self, prompt: Prompt, model: str, journal: Journal) -> "_Asked":
+        reached, name = self._reached(model)
+        codec, request = reached.provider.codec, self.request(prompt, model)
 
         def meter(response: Response) -> Charge | None:
-            found = openai_chat.metered(response.body)
-            return self._prices.charge(request.provider or "", request.model or "", found) if found else None
+            found = codec.metered(response.body)
+            return self._prices.charge(reached.provider.price_list, name, found) if found else None
 
-        return await self._door.send(request, journal, meter=meter, explain=openai_chat.explain)
-
-    @staticmethod
-    def _look(response: Response) -> tuple[openai_chat.Reply | None, str | None, type[AnswerError]]:
-        """Read an answer's envelope: the reply, and why it cannot be used, if so."""
+        sent = await self._door.send(request, journal, meter=meter, explain=codec.explain)
         try:
-            reply = openai_chat.decode(response.body)
-        except openai_chat.Unreadable as error:
-            return None, str(error), AnswerInvalid
-        if reply.refusal:
-            return reply, reply.refusal, AnswerRefused
-        if reply.truncated:
-            return reply, CUT, AnswerTruncated
-        return reply, None, AnswerInvalid
+            answer = await finished(request, sent.response, codec, self._door, journal, meter)
+        except JobFailed as error:
+            return _Asked(sent, None, str(error), ProviderUnavailable)
+        return _looked(Sent(answer, free=sent.free), codec)
+
+    def _reached(self, model: str) -> tuple[Endpoint, str]:
+        provider, name = split_model(model)
+        return endpoint(provider, self._environment), name
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What came of one sending."""
+
+    sent: Sent
+    reply: Reply | None
+    """The answer, read; None where it is none."""
+    reason: str | None = None
+    """Why it cannot be used, if so."""
+    failure: type[StagebookError] = AnswerInvalid
+    """What to raise with the reason, once the tries are used up."""
+
+
+def _looked(sent: Sent, codec: Codec) -> _Asked:
+    """Read an answer's envelope."""
+    try:
+        reply = codec.decode(sent.response.body)
+    except JobFailed as error:
+        return _Asked(sent, None, str(error), ProviderUnavailable)
+    except Unreadable as error:
+        return _Asked(sent, None, str(error))
+    if reply.refusal:
+        return _Asked(sent, reply, reply.refusal, AnswerRefused)
+    if reply.truncated:
+        return _Asked(sent, reply, CUT, AnswerTruncated)
+    return _Asked(sent, reply)

@@ -3,39 +3,65 @@
 Format: OpenAI API reference, "Create chat completion".
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
-from stagebook.llm.providers import Structured
+from stagebook.llm.codec import Metered, Reply, Unreadable, escaped, has_images, instructed, quoted, runs, said_in
 from stagebook.llm.strict_schema import strict
 from stagebook.model.errors import ContextTooLong, ProviderError
 from stagebook.model.exchange import Response
-from stagebook.model.prompt import Message, Prompt
+from stagebook.model.prompt import Message, Prompt, ToolCall, ToolSpec
 from stagebook.model.usage import Usage
+
+Structured = Literal["json_schema", "json_object"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A model's answer, read."""
+class ChatCompletions:
+    """The codec of providers that speak chat completions."""
 
-    text: str
-    """What it wrote."""
-    refusal: str | None
-    """Why it declined, if it did."""
-    truncated: bool
-    """Whether it ended at its token limit."""
+    structured: Structured = "json_schema"
+    """`json_schema`: answers are held to a schema; `json_object`: only to JSON, the schema is in the instruction."""
+    limit_field: str = "max_tokens"
+    """What the provider calls the limit of an answer's tokens."""
+
+    @property
+    def path(self) -> str:
+        """As in OpenAI's API."""
+        return "/chat/completions"
+
+    def headers(self, key_env: str | None) -> Mapping[str, str]:
+        """A bearer token, if there is a key."""
+        return bearer(key_env)
+
+    def encode(self, prompt: Prompt, model: str) -> tuple[bytes, ...]:
+        """Write a request's body; see `encode`."""
+        return encode(prompt, model, structured=self.structured, limit_field=self.limit_field)
+
+    def decode(self, body: bytes) -> Reply:
+        """Read an answer; see `decode`."""
+        return decode(body)
+
+    def metered(self, body: bytes) -> Metered | None:
+        """Read usage; see `metered`."""
+        return metered(body)
+
+    def explain(self, response: Response) -> ProviderError | None:
+        """Read an error; see `explain`."""
+        return explain(response)
+
+    def spoken(self, request: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Read a request's messages back."""
+        return [(str(one.get("role")), _spoken(one)) for one in request.get("messages", ())]
 
 
-class Unreadable(Exception):
-    """A body with status 200 that is not a chat completion."""
-
-
-INSTRUCTION = (
-    "Answer with one JSON object and nothing else: no explanation, no code fence."
-    " It must be valid under this JSON schema:\n"
-)
+def bearer(key_env: str | None) -> Mapping[str, str]:
+    """Headers of OpenAI's API (RFC 6750 for the key)."""
+    key = {} if key_env is None else {"authorization": f"Bearer env:{key_env}"}
+    return {"content-type": "application/json", **key}
 
 
 def encode(
@@ -52,8 +78,7 @@ def encode(
         limit_field: What the provider calls the limit of an answer's tokens.
 
     Returns:
-        The exact body, cut where large parts begin and end: JSON escapes each character by itself, so that the escaped
-        form of a text is the concatenation of the escaped forms of its pieces.
+        The exact body, cut where large parts begin and end.
     """
     head: dict[str, Any] = {"model": model}
     sampling = prompt.sampling
@@ -74,15 +99,53 @@ def encode(
             }
         else:
             head["response_format"] = {"type": "json_object"}
-            messages = (Message("system", (INSTRUCTION, prompt.schema.decode())), *messages)
+            messages = instructed(prompt)
+    if prompt.tools:
+        head["tools"] = [{"type": "function", "function": function_tool(tool)} for tool in prompt.tools]
     segments = [orjson.dumps(head)[:-1] + b',"messages":[']
     for index, message in enumerate(messages):
-        opening = b'{"role":"%s","content":"' % message.role.encode()
-        segments.append((b"," if index else b"") + opening)
-        segments.extend(orjson.dumps(piece)[1:-1] for piece in message.pieces)
-        segments.append(b'"}')
+        if index:
+            segments.append(b",")
+        segments.extend(_written(message))
     segments.append(b"]}")
     return tuple(segments)
+
+
+def function_tool(tool: ToolSpec) -> dict[str, Any]:
+    """Describe a tool as OpenAI's formats take it."""
+    held, schema = strict(orjson.loads(tool.parameters))
+    return {"name": tool.name, "description": tool.description, "parameters": schema, "strict": held}
+
+
+def _written(message: Message) -> Iterator[bytes]:
+    """Write one message."""
+    yield b'{"role":"%s"' % message.role.encode()
+    if message.call_id is not None:
+        yield b',"tool_call_id":%s' % orjson.dumps(message.call_id)
+    if message.calls:
+        calls = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.calls
+        ]
+        yield b',"tool_calls":%s' % orjson.dumps(calls)
+    if not has_images(message):
+        yield b',"content":"'
+        yield from escaped(message.pieces)
+        yield b'"}'
+        return
+    yield b',"content":['
+    for index, run in enumerate(runs(message.pieces)):
+        if index:
+            yield b","
+        if isinstance(run, list):
+            yield b'{"type":"text","text":"'
+            yield from escaped(run)
+            yield b'"}'
+        else:
+            yield b'{"type":"image_url","image_url":{"url":"data:%s;base64,' % run.media_type.encode()
+            yield run.base64().encode()
+            yield b'"}}'
+    yield b"]}"
 
 
 def decode(body: bytes) -> Reply:
@@ -96,29 +159,17 @@ def decode(body: bytes) -> Reply:
         choice = document["choices"][0]
         message = choice["message"]
         text = message.get("content")
+        given = message.get("tool_calls") or ()
+        calls = tuple(ToolCall(one["id"], one["function"]["name"], one["function"]["arguments"]) for one in given)
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
-        said = " ".join(body[:200].decode("utf-8", "replace").split())
-        raise Unreadable(f"the answer is no chat completion ({type(error).__name__}): {said}") from error
+        raise Unreadable(f"the answer is no chat completion ({type(error).__name__}): {quoted(body)}") from error
     if isinstance(text, list):  # some servers answer in content parts
         text = "".join(part.get("text") or "" for part in text if isinstance(part, dict))
     finish = choice.get("finish_reason")
     refusal = message.get("refusal")
     if finish == "content_filter" and not refusal:
         refusal = "stopped by the provider's content filter"
-    return Reply(text or "", refusal or None, finish == "length")
-
-
-@dataclass(frozen=True, slots=True)
-class Metered:
-    """What an answer says of its own use."""
-
-    usage: Usage
-    raw: bytes | None
-    """The usage object as it came, JSON."""
-    model: str | None
-    finish_reason: str | None
-    cost_dollars: float | None
-    """What the provider itself says it charged (OpenRouter's `usage.cost`)."""
+    return Reply(text or "", refusal or None, finish == "length", calls)
 
 
 def metered(body: bytes) -> Metered | None:
@@ -158,10 +209,20 @@ def explain(response: Response) -> ProviderError | None:
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return None
     if code == "context_length_exceeded":
-        said = " ".join(message.split())[:300]
-        return ContextTooLong(
-            f"the request does not fit the model's context: {said};"
-            " use a smaller window or a model with a larger context",
-            status=response.status,
-        )
+        return too_long(message, response.status)
     return None
+
+
+def too_long(message: str, status: int) -> ContextTooLong:
+    """Make the error of a request that does not fit, with the provider's own figures."""
+    said = " ".join(message.split())[:300]
+    return ContextTooLong(
+        f"the request does not fit the model's context: {said}; use a smaller window or a model with a larger context",
+        status=status,
+    )
+
+
+def _spoken(message: Mapping[str, Any]) -> str:
+    calls = [one.get("function", {}) for one in message.get("tool_calls") or ()]
+    wanted = "".join(f"[calls {one.get('name')} {one.get('arguments')}]" for one in calls)
+    return said_in(message.get("content")) + wanted

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from importlib.metadata import version
 
-from stagebook.llm.openai_chat import Metered
+from stagebook.llm.codec import Metered
 from stagebook.model.usage import PICODOLLARS, Charge, Usage
 
 PER_MILLION = 1_000_000

@@ -1,13 +1,15 @@
-"""Who answers: addresses, keys and abilities of the providers that speak OpenAI's chat completions."""
+"""Who answers: addresses, keys and formats of the providers."""
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from stagebook.llm.codec import Codec
+from stagebook.llm.openai_chat import ChatCompletions
 from stagebook.model.errors import MissingKey, NotFound
 
-Structured = Literal["json_schema", "json_object"]
+CHAT = ChatCompletions()
+JSON_ONLY = ChatCompletions("json_object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +19,20 @@ class Provider:
     name: str
     """As in `provider:model`."""
     base_url: str
-    """Where chat completions live, without `/chat/completions`."""
+    """What all of its paths begin with."""
     base_env: str
     """Environment variable that moves it."""
     key_env: str | None
     """Environment variable of its key; None where none is needed."""
-    structured: Structured = "json_schema"
-    """`json_schema`: answers are held to a schema; `json_object`: only to JSON, the schema is in the instruction."""
-    limit_field: str = "max_tokens"
-    """What it calls the limit of an answer's tokens."""
+    codec: Codec = CHAT
+    """The format that it speaks."""
+    priced_as: str | None = None
+    """Whose price list counts, where it goes by another name there."""
+
+    @property
+    def price_list(self) -> str:
+        """The provider's name in price lists."""
+        return self.priced_as or self.name
 
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -36,12 +43,12 @@ PROVIDERS: Mapping[str, Provider] = {
             "https://api.openai.com/v1",
             "OPENAI_BASE_URL",
             "OPENAI_API_KEY",
-            limit_field="max_completion_tokens",
+            ChatCompletions(limit_field="max_completion_tokens"),
         ),
         Provider("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_BASE_URL", "OPENROUTER_API_KEY"),
-        Provider("groq", "https://api.groq.com/openai/v1", "GROQ_BASE_URL", "GROQ_API_KEY", "json_object"),
+        Provider("groq", "https://api.groq.com/openai/v1", "GROQ_BASE_URL", "GROQ_API_KEY", JSON_ONLY),
         Provider("mistral", "https://api.mistral.ai/v1", "MISTRAL_BASE_URL", "MISTRAL_API_KEY"),
-        Provider("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_BASE_URL", "DEEPSEEK_API_KEY", "json_object"),
+        Provider("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_BASE_URL", "DEEPSEEK_API_KEY", JSON_ONLY),
         Provider("together", "https://api.together.xyz/v1", "TOGETHER_BASE_URL", "TOGETHER_API_KEY"),
         Provider("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_BASE_URL", "FIREWORKS_API_KEY"),
         Provider("xai", "https://api.x.ai/v1", "XAI_BASE_URL", "XAI_API_KEY"),
@@ -59,9 +66,14 @@ class Endpoint:
 
     provider: Provider
     url: str
-    """Of chat completions."""
+    """Where requests are sent."""
     headers: Mapping[str, str]
     """With the key as a reference."""
+
+
+def alternatives(model: str) -> tuple[str, ...]:
+    """Part models that stand in for each other: `openai:gpt-4.1-mini|anthropic:claude-haiku-4-5`."""
+    return tuple(one.strip() for one in model.split("|"))
 
 
 def split_model(model: str) -> tuple[str, str]:
@@ -92,13 +104,10 @@ def endpoint(name: str, environment: Mapping[str, str]) -> Endpoint:
     provider = PROVIDERS[name]
     moved = environment.get(provider.base_env, "").strip().rstrip("/") if provider.base_env else ""
     base = moved or provider.base_url
-    headers = {"content-type": "application/json"}
-    if provider.key_env is not None:
-        if environment.get(provider.key_env, "").strip():
-            headers["authorization"] = f"Bearer env:{provider.key_env}"
-        elif not moved:  # a server of one's own may need no key
-            raise MissingKey(
-                f"no key for {name}: set {provider.key_env}"
-                f" (or {provider.base_env} to a server of your own, or use --model local:smollm2)"
-            )
-    return Endpoint(provider, f"{base}/chat/completions", headers)
+    key = provider.key_env if environment.get(provider.key_env or "", "").strip() else None
+    if key is None and provider.key_env is not None and not moved:  # a server of one's own may need no key
+        raise MissingKey(
+            f"no key for {name}: set {provider.key_env}"
+            f" (or {provider.base_env} to a server of your own, or use --model local:smollm2)"
+        )
+    return Endpoint(provider, base + provider.codec.path, provider.codec.headers(key))

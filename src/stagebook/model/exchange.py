@@ -27,7 +27,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers as recorded; `env:NAME` in a value (`Bearer env:NAME`) is resolved when it is sent, and never stored."""
     kind: str = "http"
-    """`model`, `http` or `tool`."""
+    """`model`, `poll` (for a model's answer), `http` or `tool`."""
     provider: str | None = None
     """Whose limits count: `openai`, `local`, or the host."""
     model: str | None = None

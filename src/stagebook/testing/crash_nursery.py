@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from stagebook.llm.openai_chat import Metered
+from stagebook.llm.codec import Metered
 from stagebook.llm.prices import PriceBook
 from stagebook.model.usage import Usage
 from stagebook.testing.crash_client import Errand, drive
