@@ -5,7 +5,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
@@ -78,6 +78,33 @@ class SqliteDatabase:
         """
         return await asyncio.to_thread(lambda: self._read_far(function, *args, **kwargs))
 
+    async def survey(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Read at length, in a thread, a connection and a snapshot of its own: other readers need not wait.
+
+        Raises:
+            LedgerError: The database failed.
+        """
+        return await asyncio.to_thread(lambda: self._apart(open_reader, "BEGIN", function, *args, **kwargs))
+
+    async def change(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Change what the writer's session is not for, in a thread and a connection of its own.
+
+        Args:
+            function: Begins and commits by itself.
+            args: For it.
+            kwargs: For it.
+
+        Raises:
+            LedgerError: The database failed, or was opened for reading only.
+        """
+        if self.session is None:
+            raise LedgerError(f"the ledger {self.where} was opened for reading only")
+        return await asyncio.to_thread(lambda: self._apart(open_writer, "", function, *args, **kwargs))
+
     async def ask(
         self,
         sql: str,
@@ -119,6 +146,18 @@ class SqliteDatabase:
                     self._far = open_reader(self.address, self.where, self._busy_seconds)
                     self._far.execute(f"PRAGMA cache_size = -{FAR_CACHE_KIB}")
             return self._call(self._far, function, *args, **kwargs)
+
+    def _apart(
+        self,
+        opener: Callable[[str, str, float], sqlite3.Connection],
+        first: str,
+        function: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        with self._guard, closing(opener(self.address, self.where, self._busy_seconds)) as connection:
+            connection.execute(first)
+            return self._call(connection, function, *args, **kwargs)
 
     def _call(
         self,

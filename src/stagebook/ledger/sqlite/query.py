@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Sequence
+from difflib import get_close_matches
 from time import monotonic
 from typing import Final
 
@@ -10,6 +11,7 @@ from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.sqlite.connection import open_reader
 from stagebook.ledger.sqlite.errors import primary_code
 from stagebook.ledger.sqlite.payload_rows import read_payload
+from stagebook.ledger.sqlite.typed_views import create_typed_views, typed_views
 from stagebook.ledger.sqlite.views import create_our_views
 from stagebook.ledger.table import Cell, Table
 from stagebook.model.errors import InputError, LedgerError, NotFound, StagebookError
@@ -59,7 +61,7 @@ class Question:
             InputError: The statement is wrong, writes, or took too long.
         """
         try:
-            self._prepare()
+            self._prepare(sql)
             self._deadline = monotonic() + timeout
             cursor = self._connection.execute(sql, tuple(parameters))
             columns = tuple(column[0] for column in cursor.description or ())
@@ -74,12 +76,13 @@ class Question:
         """End the question early, from any thread."""
         self._stopped.set()
 
-    def _prepare(self) -> None:
+    def _prepare(self, sql: str) -> None:
         connection = self._connection
         connection.create_function("payload_text", 1, self._payload_text, deterministic=True)
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA query_only = 0")
         create_our_views(connection)
+        create_typed_views(connection, sql)
         connection.execute("PRAGMA query_only = 1")
         for function in _TABLE_FUNCTIONS:  # made at first use, which the authorizer would take for making a table
             connection.execute(f"SELECT 1 FROM {function}('[]')").fetchall()  # noqa: S608  a constant
@@ -115,7 +118,16 @@ class Question:
                 return InputError(f"a query may only read the ledger ({error}); write one SELECT")
         if "one statement at a time" in str(error):
             return InputError("the query holds several statements; write one SELECT")
-        return InputError(f"the query failed: {error}; the table sqlite_master tells what there is to ask for")
+        mend = self._near(str(error)) or "the table sqlite_master tells what there is to ask for"
+        return InputError(f"the query failed: {error}; {mend}")
+
+    def _near(self, error: str) -> str | None:
+        """Name the views of stages that are called most like one that is not there."""
+        _, told, name = error.partition("no such table: ")
+        if not told or "__" not in name:
+            return None
+        near = get_close_matches(name, [view.name for view in typed_views(self._connection)], n=3)
+        return f"the nearest: {', '.join(near)}" if near else None
 
 
 def _authorize(action: int, first: str | None, second: str | None, _database: str | None, _inner: str | None) -> int:
