@@ -111,7 +111,7 @@ class OutwardDoor:
         prepared = now()
         secrets, wire, headers = self._reveal(request)
         failures = 0
-        way = transport or self._transports.get(request.provider or "") or self._transports[""]
+        way = transport or self.way(request.provider)
         while True:
             sending = _Sending(
                 request, wire, headers, secrets, digest, occurrence, failures + 1, prepared, way, settles is not None
@@ -132,6 +132,15 @@ class OutwardDoor:
                 raise error
             await asyncio.sleep(wait)
             prepared = now()
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Where references to secrets are looked up."""
+        return self._environment
+
+    def way(self, provider: str | None) -> Transport:
+        """Give the transport that leads to a provider."""
+        return self._transports.get(provider or "") or self._transports[""]
 
     async def parsed(self, response: Response, complaint: str | None = None) -> None:
         """Write down that an answer was read; rides along with the next commit."""

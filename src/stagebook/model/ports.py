@@ -1,11 +1,14 @@
 """The two ways out that a stage can take by type: the door (recorded HTTP) and a model (recorded turns)."""
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
 from stagebook.model.exchange import Response
+
+if TYPE_CHECKING:
+    import httpx2
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -27,6 +30,20 @@ class Door(Protocol):
 
         Raises:
             ProviderError: No usable answer after every retry.
+        """
+        ...
+
+    def httpx2_client(self, **options: Any) -> "httpx2.AsyncClient":
+        """Make an HTTP client for any SDK built on httpx2 (openai, anthropic, pydantic-ai): all it sends is recorded.
+
+        A resumed stage is answered from the ledger, so that no finished call is paid for twice. A streamed answer
+        reaches the SDK once it is whole.
+
+        Args:
+            options: As for `httpx2.AsyncClient`, but for those that say how to connect.
+
+        Raises:
+            UsageError: The extra `stagebook[sdk]` is not installed, or an option would lead around the record.
         """
         ...
 
