@@ -24,7 +24,12 @@ class Bench:
     def __init__(self, ledger: Ledger, provider: FakeProvider) -> None:
         self.ledger = ledger
         self.provider = provider
-        environment = {"OPENAI_BASE_URL": provider.base_url, "OPENAI_API_KEY": "sk-fake-key-of-the-tests"}
+        environment = {
+            "OPENAI_BASE_URL": provider.base_url,
+            "OPENAI_API_KEY": "sk-fake-key-of-the-tests",
+            "ANTHROPIC_BASE_URL": provider.url,
+            "ANTHROPIC_API_KEY": "sk-ant-fake-key-of-the-tests",
+        }
         self.site = Site(ledger, environment, public_only=False)
 
     async def begin(self, pipeline: Pipeline, given: BaseModel, **settings: Any) -> Run:

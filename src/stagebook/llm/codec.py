@@ -1,6 +1,6 @@
 """What a provider's format is to the rest of the house: pure functions from a prompt to bytes and back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -126,6 +126,13 @@ def runs(pieces: Iterable[Piece]) -> list[Image | list[str]]:
         else:
             found.append([piece])
     return found
+
+
+def parted(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+    """Part the system's messages from the conversation; one without any turn has the system's as the user's."""
+    system = [one for one in messages if one.role == "system"]
+    turns = [one for one in messages if one.role != "system"]
+    return (system, turns) if turns else ([], [Message("user", one.pieces) for one in system])
 
 
 def has_images(message: Message) -> bool:

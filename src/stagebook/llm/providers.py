@@ -4,8 +4,10 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stagebook.llm.anthropic_messages import Messages
 from stagebook.llm.codec import Codec
 from stagebook.llm.openai_chat import ChatCompletions
+from stagebook.llm.openai_responses import Responses
 from stagebook.model.errors import MissingKey, NotFound
 
 CHAT = ChatCompletions()
@@ -44,6 +46,23 @@ PROVIDERS: Mapping[str, Provider] = {
             "OPENAI_BASE_URL",
             "OPENAI_API_KEY",
             ChatCompletions(limit_field="max_completion_tokens"),
+        ),
+        Provider("anthropic", "https://api.anthropic.com", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", Messages()),
+        Provider(
+            "openai-responses",
+            "https://api.openai.com/v1",
+            "OPENAI_BASE_URL",
+            "OPENAI_API_KEY",
+            Responses(),
+            priced_as="openai",
+        ),
+        Provider(
+            "openai-background",
+            "https://api.openai.com/v1",
+            "OPENAI_BASE_URL",
+            "OPENAI_API_KEY",
+            Responses(background=True),
+            priced_as="openai",
         ),
         Provider("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_BASE_URL", "OPENROUTER_API_KEY"),
         Provider("groq", "https://api.groq.com/openai/v1", "GROQ_BASE_URL", "GROQ_API_KEY", JSON_ONLY),

@@ -2,8 +2,13 @@
 
 from typing import Any
 
-UNSUPPORTED = frozenset({"default", "minLength", "maxLength", "uniqueItems", "examples", "contentMediaType", "title"})
+UNSUPPORTED = frozenset(
+    {"default", "minLength", "maxLength", "uniqueItems", "examples", "contentMediaType", "title", "discriminator"}
+)
 """Keywords that strict mode refuses or ignores (OpenAI, "Structured outputs: supported schemas"); checked here."""
+
+RENAMED = {"oneOf": "anyOf"}
+"""Pydantic writes oneOf for a union told apart by a field, whose members exclude each other anyway."""
 
 
 def strict(schema: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
@@ -35,19 +40,20 @@ def _rewrite(node: Any) -> Any:
     for key, value in node.items():
         if key in UNSUPPORTED:
             continue
-        if key in {"properties", "$defs"}:
-            inner = {name: _rewrite(child) for name, child in value.items()}
-            if any(child is None for child in inner.values()):
-                return None
-            out[key] = inner
-        elif key in {"items", "anyOf", "allOf", "prefixItems"}:
-            child = _rewrite(value)
-            if child is None:
-                return None
-            out[key] = child
-        else:
-            out[key] = value
+        child = _child(key, value)
+        if child is None and value is not None:
+            return None
+        name: str = key
+        out[RENAMED.get(name, name)] = child
     if "properties" in out:
         out["additionalProperties"] = False
         out["required"] = list(out["properties"])
     return out
+
+
+def _child(key: str, value: Any) -> Any:
+    """Rewrite what stands under a keyword; None where it cannot be held."""
+    if key in {"properties", "$defs"}:
+        inner = {name: _rewrite(child) for name, child in value.items()}
+        return None if any(child is None for child in inner.values()) else inner
+    return _rewrite(value) if key in {"items", "anyOf", "oneOf", "allOf", "prefixItems"} else value

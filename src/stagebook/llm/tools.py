@@ -4,7 +4,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -45,7 +45,7 @@ class Tool:
             return args, kwargs
 
         try:
-            self._arguments: TypeAdapter[Any] = TypeAdapter[Any](gathered)
+            self._arguments: TypeAdapter[Any] = TypeAdapter(cast("Any", gathered))
             schema = self._arguments.json_schema()
         except (PydanticUserError, NameError) as error:
             raise InputError(f"the tool {self.name} cannot be described to a model: {error}") from error

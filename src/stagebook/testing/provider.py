@@ -1,4 +1,4 @@
-"""A fake model provider: a real HTTP server that speaks OpenAI's chat completions and keeps its own bill.
+"""A fake model provider: a real HTTP server that speaks the providers' formats and keeps its own bill.
 
 In process: `async with FakeProvider(script=Script(...)) as provider:`, then ask `provider.base_url` and read
 `provider.bill`.
@@ -11,7 +11,8 @@ python -m stagebook.testing.provider --port 0 --latency 0.02 --script script.jso
 
 It stops on SIGTERM and when its standard input closes, so that it never outlives the test that started it.
 
-Routes: `POST /v1/chat/completions`, `GET /v1/models` (both also without `/v1`), `GET /bill`,
+Routes: `POST /v1/chat/completions`, `POST /v1/responses`, `GET /v1/responses/ID` (of a job), `POST /v1/messages`
+(Anthropic's), `GET /v1/models` (all also without `/v1`), `GET /bill`,
 `GET /bill/summary[?at=UNIX_SECONDS]`, `POST /bill/reset`, `POST /script` (a script as JSON; counts start again).
 Only this machine can connect.
 """
@@ -25,6 +26,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,8 +40,10 @@ from stagebook.model.errors import InputError
 from stagebook.testing.provider_answers import Answer, Answerer
 from stagebook.testing.provider_bill import GPT_4_1_MINI, Bill, BillEntry, Ending, TokenPrice
 from stagebook.testing.provider_faults import Cut, ErrorStatus, fraction
+from stagebook.testing.provider_formats import CHAT, MESSAGES, RESPONSES, Format
 from stagebook.testing.provider_limit import RateLimit, SlidingWindow
-from stagebook.testing.provider_request import ChatRequest, Rejection, read_request
+from stagebook.testing.provider_request import ChatRequest, Rejection
+from stagebook.testing.provider_responses import Job, document
 from stagebook.testing.provider_script import Script, ScriptPlayer
 from stagebook.testing.provider_strict import strict_objection
 from stagebook.testing.provider_wire import JSON, Wire, scripted_error
@@ -48,14 +52,16 @@ PRICES: Final[Mapping[str, TokenPrice]] = {
     "gpt-4.1-nano": TokenPrice.per_million("0.10", "0.025", "0.40"),
     "gpt-4.1-mini": GPT_4_1_MINI,
     "gpt-4.1": TokenPrice.per_million("2.00", "0.50", "8.00"),
+    "claude-haiku-4-5": TokenPrice.per_million("1.00", "0.10", "5.00"),
 }
-"""OpenAI's list prices; a model that is not listed costs what gpt-4.1-mini does."""
+"""OpenAI's and Anthropic's list prices; a model that is not listed costs what gpt-4.1-mini does."""
 
 _HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 4096
 _GRACE: Final = 0.05
 """Seconds that a stopping server leaves to its handlers, after their connections are closed."""
 _REQUESTS_KEPT: Final = 1000
+_JOBS: Final = "/responses/"
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -106,8 +112,11 @@ class FakeProvider:
         self._stopping = False
         self._runner: web.ServerRunner | None = None
         self.use(script or Script())
+        self._jobs: dict[str, Job] = {}
         completions: dict[tuple[str, str], Handler] = {
-            ("POST", "/chat/completions"): self._chat,
+            ("POST", "/chat/completions"): self._speaking(CHAT),
+            ("POST", "/responses"): self._speaking(RESPONSES),
+            ("POST", "/messages"): self._speaking(MESSAGES),
             ("GET", "/models"): self._list_models,
         }
         self._routes: dict[tuple[str, str], Handler] = {
@@ -139,7 +148,7 @@ class FakeProvider:
 
     @property
     def base_url(self) -> str:
-        """What `OPENAI_BASE_URL` is set to: `url` with `/v1`."""
+        """What `OPENAI_BASE_URL` is set to: `url` with `/v1`. `ANTHROPIC_BASE_URL` is set to `url`."""
         return f"{self.url}/v1"
 
     async def __aenter__(self) -> Self:
@@ -172,24 +181,34 @@ class FakeProvider:
     async def _dispatch(self, http: web.BaseRequest) -> web.StreamResponse:
         path = http.raw_path.partition("?")[0]
         handler = self._routes.get((http.method, path))
+        if handler is None and http.method == "GET" and path.removeprefix("/v1").startswith(_JOBS):
+            return self._show_job(http, path.rpartition("/")[2])
         if handler is None:
             return _json(Rejection(404, f"Unknown request URL: {http.method} {path}.").body(), status=404)
         return await handler(http)
 
-    async def _chat(self, http: web.BaseRequest) -> web.StreamResponse:
-        body = await http.read()
-        self._arrivals += 1
-        entry = self.bill.open(self._arrivals, hashlib.sha256(body).hexdigest(), http.headers)
-        try:
-            return await self._respond(body, entry, http)
-        except asyncio.CancelledError:
-            entry.end(Ending.CUT if self._stopping else Ending.CLIENT_GONE)
-            raise
+    def _speaking(self, form: Format) -> Handler:
+        """Answer requests in a format."""
 
-    async def _respond(self, body: bytes, entry: BillEntry, http: web.BaseRequest) -> web.StreamResponse:
-        wire = Wire(http, entry)
-        request = self._admitted(body, entry, http.headers)
-        headers = {"x-request-id": f"req_{entry.number}", **(self._window.headers() if self._window else {})}
+        async def answer(http: web.BaseRequest) -> web.StreamResponse:
+            body = await http.read()
+            entry = self._entered(http, body)
+            try:
+                return await self._respond(form, body, entry, http)
+            except asyncio.CancelledError:
+                entry.end(Ending.CUT if self._stopping else Ending.CLIENT_GONE)
+                raise
+
+        return answer
+
+    def _entered(self, http: web.BaseRequest, body: bytes) -> BillEntry:
+        self._arrivals += 1
+        return self.bill.open(self._arrivals, hashlib.sha256(body).hexdigest(), http.headers)
+
+    async def _respond(self, form: Format, body: bytes, entry: BillEntry, http: web.BaseRequest) -> web.StreamResponse:
+        wire = Wire(http, entry, form.error)
+        request = self._admitted(form, body, entry, http.headers)
+        headers = {form.request_id: f"req_{entry.number}", **(self._window.headers() if self._window else {})}
         if isinstance(request, Rejection):
             return await wire.reject(request, headers)
         ruling = self._player.rule_on(request)
@@ -209,22 +228,44 @@ class FakeProvider:
                 )
             else:
                 price = self._prices.get(request.model, GPT_4_1_MINI)
-                entry.charge(answer.usage, price.cost(answer.usage))
+                if not answer.failed:
+                    entry.charge(answer.usage, price.cost(answer.usage))
+        if request.background and answer is not None:
+            job = Job(document(answer, request, entry.arrived_at), entry.arrived_at + delay)
+            self._jobs[job.finished["id"]] = job
+            return wire.cut() if isinstance(fault, Cut) else await wire.answer(job.at_work("queued"), fault, headers)
         if delay:
             await asyncio.sleep(delay)
         if error is not None:
             return await wire.reject(error, headers)
         if answer is None or isinstance(fault, Cut):
             return wire.cut()
-        return await wire.answer(answer.completion(request, entry.arrived_at), fault, headers)
+        return await wire.answer(form.answer(answer, request, entry.arrived_at), fault, headers)
 
-    def _admitted(self, body: bytes, entry: BillEntry, headers: Mapping[str, str]) -> ChatRequest | Rejection:
+    def _show_job(self, http: web.BaseRequest, handle: str) -> web.StreamResponse:
+        """Tell where a job is; polls are in the bill, and cost nothing."""
+        entry, job = self._entered(http, b""), self._jobs.get(handle)
+        if self._api_key is not None and RESPONSES.key(http.headers) != self._api_key:
+            refused = Rejection(401, "Incorrect API key provided.", code="invalid_api_key")
+        elif job is None:
+            refused = Rejection(404, f"Response with id '{handle}' not found.", param="id")
+        else:
+            entry.model, entry.status = str(job.finished["model"]), 200
+            entry.end(Ending.ANSWERED)
+            return _json(job.at(time.time()))
+        entry.status = refused.status
+        entry.end(Ending.REJECTED)
+        return _json(refused.body(), status=refused.status)
+
+    def _admitted(
+        self, form: Format, body: bytes, entry: BillEntry, headers: Mapping[str, str]
+    ) -> ChatRequest | Rejection:
         """Read a request and check key, size, model, schema and rate limit, in this order."""
-        if self._api_key is not None and headers.get("Authorization") != f"Bearer {self._api_key}":
+        if self._api_key is not None and form.key(headers) != self._api_key:
             return Rejection(401, "Incorrect API key provided.", code="invalid_api_key")
         if self._max_body_bytes is not None and len(body) > self._max_body_bytes:
             return Rejection(413, f"The request has {len(body)} bytes, at most {self._max_body_bytes} are taken.")
-        request = read_request(entry.number, body, entry.sha256, headers)
+        request = form.read(entry.number, body, entry.sha256, headers)
         if isinstance(request, Rejection):
             return request
         entry.model = request.model

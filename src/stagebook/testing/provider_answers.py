@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -10,10 +10,10 @@ from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stagebook.model.usage import Usage
-from stagebook.testing.provider_faults import AnyFault, EmptyChoices, Refusal, Truncated, WrongSchema
+from stagebook.testing.provider_faults import AnyFault, EmptyChoices, JobFails, Refusal, Truncated, WrongSchema
 from stagebook.testing.provider_instance import WORDS, Draw, make_instance
 from stagebook.testing.provider_request import ChatRequest, count_tokens
-from stagebook.testing.provider_script import Ruling, ScriptPlayer
+from stagebook.testing.provider_script import Ruling, ScriptedCall, ScriptPlayer
 
 _FEWEST_WORDS: Final = 20
 _SPREAD_WORDS: Final = 40
@@ -36,6 +36,10 @@ class Answer:
     """Whether the list of choices is empty."""
     usage: Usage
     """Tokens, counted as `count_tokens` does."""
+    calls: tuple[tuple[str, ScriptedCall], ...] = ()
+    """Tools that it wants called, each with an id."""
+    failed: bool = False
+    """Whether it could not be given (responses only)."""
 
     def completion(self, request: ChatRequest, created: float) -> bytes:
         """The body of the answer, in the shape of OpenAI's chat completions.
@@ -45,11 +49,22 @@ class Answer:
             created: The moment, in Unix seconds.
         """
         usage = self.usage
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": self.content,
+            "refusal": self.refusal,
+            "annotations": [],
+        }
+        if self.calls:
+            message["tool_calls"] = [
+                {"id": key, "type": "function", "function": {"name": call.name, "arguments": arguments_of(call)}}
+                for key, call in self.calls
+            ]
         choice = {
             "index": 0,
-            "message": {"role": "assistant", "content": self.content, "refusal": self.refusal, "annotations": []},
+            "message": message,
             "logprobs": None,
-            "finish_reason": self.finish_reason,
+            "finish_reason": "tool_calls" if self.calls else self.finish_reason,
         }
         return orjson.dumps(
             {
@@ -106,6 +121,12 @@ class Answerer:
             return self._counted(request, ruling, None, empty=True)
         if isinstance(fault, WrongSchema):
             return self._counted(request, ruling, self._of_another_shape(request))
+        if isinstance(fault, JobFails):
+            return Answer(None, None, "failed", False, Usage(), failed=True)
+        turn, rule = request.tool_turns, ruling.rule
+        if rule and request.tools and turn < len(rule.calls):
+            calls = tuple((f"call_{request.sha256[:12]}_{index}", call) for index, call in enumerate(rule.calls[turn]))
+            return replace(self._counted(request, ruling, None), calls=calls)
         content = self._content(request, ruling)
         if isinstance(fault, Truncated) or (request.max_tokens and count_tokens(content) > request.max_tokens):
             return self._counted(request, ruling, _shortened(content, request, fault), finish_reason="length")
@@ -168,6 +189,11 @@ class Answerer:
         wanted = self._made(request)
         other = {"items": wanted} if isinstance(wanted, list) else ["an answer of another shape"]
         return orjson.dumps(other).decode()
+
+
+def arguments_of(call: ScriptedCall) -> str:
+    """A call's arguments as models write them: JSON text."""
+    return call.arguments if isinstance(call.arguments, str) else orjson.dumps(call.arguments).decode()
 
 
 def _plain_text(request: ChatRequest, seed: int) -> str:

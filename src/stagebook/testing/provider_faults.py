@@ -41,7 +41,10 @@ class Fault(BaseModel):
 
 
 class Delay(Fault):
-    """Hold the answer back. It is charged on arrival, so that a client which stops waiting has paid for nothing."""
+    """Hold the answer back. It is charged on arrival, so that a client which stops waiting has paid for nothing.
+
+    A job is at work for so long.
+    """
 
     kind: Literal["delay"] = "delay"
     """Names the fault in JSON and in the bill."""
@@ -133,6 +136,13 @@ class Truncated(Fault):
     """Names the fault in JSON and in the bill."""
 
 
+class JobFails(Fault):
+    """End with the status `failed` instead of an answer, a job too; nothing is charged. Only responses have it."""
+
+    kind: Literal["job_fails"] = "job_fails"
+    """Names the fault in JSON and in the bill."""
+
+
 class Drip(Fault):
     """Send the body slowly, a piece at a time; charged."""
 
@@ -145,7 +155,17 @@ class Drip(Fault):
 
 
 AnyFault = Annotated[
-    Delay | ErrorStatus | Cut | HalfBody | MalformedJson | WrongSchema | Refusal | EmptyChoices | Truncated | Drip,
+    Delay
+    | ErrorStatus
+    | Cut
+    | HalfBody
+    | MalformedJson
+    | WrongSchema
+    | Refusal
+    | EmptyChoices
+    | Truncated
+    | JobFails
+    | Drip,
     Field(discriminator="kind"),
 ]
 """Any of the faults, told apart by `kind`."""

@@ -43,7 +43,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request for a chat completion, as it arrived."""
+    """One request for an answer, as it arrived; in any of the formats."""
 
     number: int
     """Its place in the order of arrival, from 1; the number of its entry in the bill."""
@@ -56,7 +56,7 @@ class ChatRequest:
     model: str
     """The model asked for."""
     messages: list[dict[str, Any]]
-    """The messages as sent."""
+    """The messages as sent; of another format than chat completions, as they would be in that one."""
     text: str
     """The text of all messages, one after the other, with line ends between."""
     images: int
@@ -71,6 +71,10 @@ class ChatRequest:
     """Whether the schema is to be followed strictly."""
     max_tokens: int | None
     """The most tokens that the answer may have, if the request says so."""
+    tools: tuple[str, ...] = ()
+    """Names of the tools that the model may call."""
+    background: bool = False
+    """Whether a job is asked for instead of an answer (responses only)."""
 
     @property
     def input_tokens(self) -> int:
@@ -84,9 +88,14 @@ class ChatRequest:
         return title if isinstance(title, str) else None
 
     @property
+    def tool_turns(self) -> int:
+        """How many answers of this conversation have called tools."""
+        return sum(bool(message.get("tool_calls")) for message in self.messages)
+
+    @property
     def last_text(self) -> str:
         """The text of the last message."""
-        return _said_in(self.messages[-1:])[0]
+        return said_in(self.messages[-1:])[0]
 
     def conversation(self) -> str:
         """Name the conversation that this request continues: a digest of what stands before the first answer.
@@ -104,7 +113,7 @@ class ChatRequest:
         """The texts of the system and developer messages."""
         for message in self.messages:
             if message.get("role") in {"system", "developer"}:
-                yield _said_in([message])[0]
+                yield said_in([message])[0]
 
 
 def read_request(number: int, body: bytes, sha256: str, headers: Mapping[str, str]) -> ChatRequest | Rejection:
@@ -133,7 +142,9 @@ def read_request(number: int, body: bytes, sha256: str, headers: Mapping[str, st
     shape = data.get("response_format") or {}
     named = shape.get("json_schema") or {}
     limit = data.get("max_completion_tokens") or data.get("max_tokens")
-    text, images = _said_in(messages)
+    if objection := _objection_to_tools(messages):
+        return Rejection(400, objection, param="messages")
+    text, images = said_in(messages)
     return ChatRequest(
         number=number,
         body=body,
@@ -148,10 +159,31 @@ def read_request(number: int, body: bytes, sha256: str, headers: Mapping[str, st
         schema_name=named.get("name"),
         strict=bool(named.get("strict")),
         max_tokens=limit if isinstance(limit, int) else None,
+        tools=tuple(tool["function"]["name"] for tool in data.get("tools") or ()),
     )
 
 
-def _said_in(messages: list[dict[str, Any]]) -> tuple[str, int]:
+def _objection_to_tools(messages: list[dict[str, Any]]) -> str | None:
+    """Every call is answered right after it, and nothing else is; the wording is OpenAI's."""
+    open_calls: set[str] = set()
+    for message in messages:
+        if message.get("role") == "tool":
+            if message.get("tool_call_id") not in open_calls:
+                return "messages with role 'tool' must be a response to a preceeding message with 'tool_calls'."
+            open_calls.remove(message["tool_call_id"])
+            continue
+        if open_calls:
+            break
+        open_calls = {call["id"] for call in message.get("tool_calls") or ()}
+    if open_calls:
+        return (
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+            f"'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(open_calls)}"
+        )
+    return None
+
+
+def said_in(messages: list[dict[str, Any]]) -> tuple[str, int]:
     """Join the texts of messages, and count their images."""
     texts: list[str] = []
     images = 0
@@ -162,7 +194,6 @@ def _said_in(messages: list[dict[str, Any]]) -> tuple[str, int]:
         elif isinstance(content, list):
             for part in content:
                 if isinstance(part, dict):
-                    images += part.get("type") == "image_url"
-                    if isinstance(text := part.get("text"), str):
-                        texts.append(text)
+                    images += part.get("type") in {"image_url", "image", "input_image"}
+                    texts += [part[name] for name in ("text", "content") if isinstance(part.get(name), str)]
     return "\n".join(texts), images

@@ -17,6 +17,17 @@ Content = str | dict[str, JsonValue] | Callable[[ChatRequest], str | dict[str, A
 """What one answer says: its text, an object written as JSON, or a function (in process only) that gives either."""
 
 
+class ScriptedCall(BaseModel):
+    """A tool that the model calls."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Of the tool."""
+    arguments: dict[str, JsonValue] | str = {}
+    """What it is given; text is taken as it is, valid JSON or not."""
+
+
 class Rule(BaseModel):
     """What happens to the requests that it matches. All conditions given must hold; a rule without any matches all."""
 
@@ -37,6 +48,8 @@ class Rule(BaseModel):
     all of it, `match[1]` or `match["name"]` a group), `sha256` (of the body), `count` (the answer's number, from 1)."""
     fields: dict[str, JsonValue] | None = None
     """Fields that replace those of the object made from the schema."""
+    calls: tuple[tuple[ScriptedCall, ...], ...] = ()
+    """What a model with tools calls before it answers: in its first turn of a conversation, in its second, ..."""
     counted: Counted = "rule"
     """What a list of answers counts: with `conversation`, each prompt gets the first answer first."""
     faults: tuple[AnyFault, ...] = ()
