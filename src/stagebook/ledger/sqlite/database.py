@@ -44,15 +44,14 @@ class SqliteDatabase:
         self._busy_seconds = busy_seconds
         self._guard: AbstractContextManager[object] = threading.RLock() if location.path is None else nullcontext()
         self.blobs = BlobFiles((location.folder or Path()) / "blobs")
+        self.files = location.path is not None
         self.session: SqliteSession | None = None
         address = location.address
         if location.path is not None:
             address = _prepare_file(location, read_only=read_only)
         if not read_only:
             connection = open_writer(address, self.where, busy_seconds)
-            self.session = SqliteSession(
-                connection, self._guard, self.blobs, files=location.path is not None, where=self.where
-            )
+            self.session = SqliteSession(connection, self._guard, self.blobs, files=self.files, where=self.where)
         self.address = address
         self._near = open_reader(address, self.where, busy_seconds)
         self._near_lock = threading.Lock()
