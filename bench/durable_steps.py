@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from stagebook import Pipeline
-from stagebook.engine.session import Site, Start, begin, carry_on
+from stagebook.engine.session import Site, Start, begin_driven, carry_on
 from stagebook.engine.settings import Settings
 from stagebook.ledger.store import Ledger
 
@@ -61,12 +61,12 @@ async def ours(folder: Path, runs: int) -> float:
     async with await Ledger.open(folder / "ledger.db") as ledger:
         site = Site(ledger, {})
         start = Start(graph, "bench", Seed(text=PAYLOAD), Settings())
-        warm = await begin(start, site)
-        await carry_on(warm, graph, site)
+        warm, claim = await begin_driven(start, site)
+        await carry_on(warm, graph, site, claim=claim)
         begun = time.perf_counter()
         for _ in range(runs):
-            run = await begin(start, site)
-            ended = await carry_on(run, graph, site)
+            run, claim = await begin_driven(start, site)
+            ended = await carry_on(run, graph, site, claim=claim)
             if not ended.finished:
                 raise SystemExit("a run did not finish")
         return (time.perf_counter() - begun) * 1000 / (runs * STAGES)

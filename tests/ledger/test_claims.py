@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from stagebook.ledger.facts import StepSkipped
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import RunIsDriven
 
 HOLDER = """
 import asyncio, sys
+from stagebook.ledger.facts import StepSkipped
 from stagebook.ledger.store import Ledger
 
 async def main():
@@ -134,3 +136,22 @@ async def test_asking_whether_a_run_is_driven_never_spoils_a_claim(tmp_path: Pat
             await (await ledger.claim(drive.run.run_id)).release()
         asking = False
         await asker
+
+
+async def test_a_run_is_written_and_claimed_in_one_commit(ledger: Any, new_run: Any) -> None:
+    run, claim = await ledger.begin_run(new_run())
+    assert (run.fence, claim.fence, claim.fresh) == (1, 1, True)
+    assert ledger.is_driven(run.run_id)
+    with pytest.raises(RunIsDriven):
+        await ledger.claim(run.run_id)
+    stored = await ledger.run(run.run_id)
+    assert stored == run
+    await claim.release()
+    again = await ledger.claim(run.run_id)
+    assert (again.fence, again.fresh) == (2, False)
+
+
+async def test_what_was_only_followed_is_durable_when_a_run_is_let_go(drive: Any) -> None:
+    drive.ledger.follow(StepSkipped(drive.ledger.new_id(), drive.run.id, "one", "", drive.claim.fence, "no need", 1))
+    await drive.claim.release()
+    assert [step.status for step in await drive.ledger.steps(drive.run.id)] == ["skipped"]

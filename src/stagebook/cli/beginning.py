@@ -13,7 +13,7 @@ from stagebook.definition.graph import Graph
 from stagebook.definition.loading import find
 from stagebook.engine.api import preflight
 from stagebook.engine.plan import scope
-from stagebook.engine.session import Site, Start, begin
+from stagebook.engine.session import Site, Start, begin_driven
 from stagebook.engine.settings import Settings
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import InputError
@@ -90,7 +90,8 @@ async def _begin(start: Start, telling: Telling) -> Outcome:
     await preflight(start)
     async with await Ledger.open(telling.ledger) as ledger:
         site = Site(ledger, os.environ)
-        return await drive(await begin(start, site), start.graph, site, telling)
+        run, claim = await begin_driven(start, site)
+        return await drive(run, start.graph, site, telling, claim)
 
 
 def _asks_local(graph: Graph, settings: Settings) -> bool:

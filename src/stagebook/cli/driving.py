@@ -21,6 +21,7 @@ from stagebook.engine.progress import Progress
 from stagebook.engine.session import Site, carry_on
 from stagebook.insight.overview import describe
 from stagebook.insight.run_document import RunDocument
+from stagebook.ledger.claim import Claim
 from stagebook.model.errors import RunFailed, RunInterrupted, RunIsDriven, RunPaused, StagebookError
 from stagebook.model.records import Run
 from stagebook.model.status import RunStatus
@@ -60,8 +61,15 @@ def finish(work: Coroutine[Any, Any, Outcome]) -> int:
     return outcome.code
 
 
-async def drive(run: Run, graph: Graph, site: Site, telling: Telling) -> Outcome:
+async def drive(run: Run, graph: Graph, site: Site, telling: Telling, claim: Claim | None = None) -> Outcome:
     """Drive a run, begun or resumed, and print what came of it.
+
+    Args:
+        run: The run.
+        graph: Its pipeline.
+        site: Where it happens.
+        telling: How the person wants to be told.
+        claim: The right to drive it, where this process has it already.
 
     Raises:
         StagebookError: It could not be driven, or not to its end.
@@ -73,7 +81,7 @@ async def drive(run: Run, graph: Graph, site: Site, telling: Telling) -> Outcome
             interruptions = Interruptions(stop, display.notify, resume)
             try:
                 with heeded(interruptions):
-                    ended = await carry_on(run, graph, site, progress=progress, stop=stop)
+                    ended = await carry_on(run, graph, site, claim=claim, progress=progress, stop=stop)
             except RunIsDriven:
                 raise
             except StagebookError:

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from stagebook.definition.loading import Found, find
 from stagebook.definition.pipeline import Pipeline
 from stagebook.engine.result import RunResult, in_own_loop, result_of
-from stagebook.engine.session import Site, Start, begin, carry_on
+from stagebook.engine.session import Site, Start, begin_driven, carry_on
 from stagebook.engine.session import check as check_start
 from stagebook.engine.settings import Settings
+from stagebook.ledger.claim import Claim
 from stagebook.ledger.clock import now
 from stagebook.ledger.facts import WishSet
 from stagebook.ledger.location import MEMORY, locate
@@ -108,8 +109,8 @@ async def arun(
     start = Start(graph, found.source, given, chosen, tuple(tags))
     await preflight(start)
     async with _opened(ledger) as place:
-        new = await begin(start, place.site)
-        return await _drive(new, found, place, raising=check)
+        new, claim = await begin_driven(start, place.site)
+        return await _drive(new, found, place, claim, raising=check)
 
 
 async def aresume(
@@ -131,7 +132,7 @@ async def aresume(
     """
     async with _opened(ledger) as place:
         again = await reopen(place.site.ledger, run_id)
-        return await _drive(again, _found(pipeline or again.source), place, raising=check)
+        return await _drive(again, _found(pipeline or again.source), place, None, raising=check)
 
 
 async def preflight(start: Start) -> None:
@@ -198,10 +199,10 @@ def _found(pipeline: Pipeline | str) -> Found:
     return Found(pipeline, f"{Path(pipeline.place.file).absolute()}:{pipeline.name}")
 
 
-async def _drive(run: Run, found: Found, place: _Opened, *, raising: bool) -> RunResult:
+async def _drive(run: Run, found: Found, place: _Opened, claim: Claim | None, *, raising: bool) -> RunResult:
     """Drive a run to its end and say what came of it."""
     graph = found.pipeline.check()
-    await carry_on(run, graph, place.site)
+    await carry_on(run, graph, place.site, claim=claim)
     result = await result_of(run.run_id, graph, place.site.ledger, keep=not place.ours, url=place.url)
     if raising:
         _raise_unless_completed(result)

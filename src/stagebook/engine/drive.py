@@ -80,6 +80,8 @@ class Driver:
         self._held: dict[str, deque[StepKey]] = defaultdict(deque)
         self._at_once: Counter[str] = Counter()
         self._active: set[asyncio.Task[None]] = set()
+        self._busy = 0
+        """Steps under way."""
         self._idle = asyncio.Event()
         self._failed: list[StepKey] = []
         self._halted = False
@@ -142,13 +144,14 @@ class Driver:
 
     def _fill(self) -> None:
         """Begin as many steps as there is room for."""
-        while self._queue and len(self._active) < self._crew.settings.concurrency and not self._closed():
+        while self._queue and self._busy < self._crew.settings.concurrency and not self._closed():
             key = self._queue.popleft()
             limit = self._graph.stages[key.stage].policy.concurrency
             if limit is not None and self._at_once[key.stage] >= limit:
                 self._held[key.stage].append(key)
                 continue
             self._at_once[key.stage] += 1
+            self._busy += 1
             self._progress.start(key.stage)
             task = asyncio.create_task(self._run(key))
             self._active.add(task)
@@ -167,6 +170,7 @@ class Driver:
         finally:
             self._progress.end(key.stage)
             self._at_once[key.stage] -= 1
+            self._busy -= 1
             if self._held[key.stage]:
                 self._queue.appendleft(self._held[key.stage].popleft())
         if status is StepStatus.FAILED:
@@ -181,6 +185,7 @@ class Driver:
         else:
             counter.completed += 1
         self._take(self._frontier.ended(key.stage, key.item, status))
+        self._fill()  # at once, not when the loop comes round to tell that this task is done
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._active.discard(task)

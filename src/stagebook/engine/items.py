@@ -1,13 +1,13 @@
 """Keeps what a streaming stage yields: every item durable as it comes, upserted by its key."""
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from concurrent.futures import Executor
 from typing import Any
 
 from stagebook.definition.graph import StageSpec
 from stagebook.engine.outputs import Live, Outputs
 from stagebook.engine.plan import StepKey
 from stagebook.engine.stream import batches
+from stagebook.engine.threads import StageThreads
 from stagebook.ledger.clock import now
 from stagebook.ledger.facts import OutputMade, OutputRemoved
 from stagebook.ledger.store import Ledger
@@ -50,7 +50,7 @@ class ItemKeeper:
         self._of_parent.setdefault(StepKey(stage, parent), set()).add(key)
 
     async def keep(
-        self, spec: StageSpec, step: int, parent: str, made: Iterable[Any] | AsyncIterable[Any], pool: Executor
+        self, spec: StageSpec, step: int, parent: str, made: Iterable[Any] | AsyncIterable[Any], threads: StageThreads
     ) -> None:
         """Iterate to the end; then withdraw what an earlier attempt yielded and this one did not.
 
@@ -58,7 +58,7 @@ class ItemKeeper:
             StageFailed: A key was given twice, or something that is no item was yielded.
         """
         seen: set[str] = set()
-        async for batch in batches(made, pool):
+        async for batch in batches(made, threads):
             facts: list[OutputMade] = []
             keys: list[str] = []
             for item in batch:

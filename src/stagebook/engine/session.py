@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
@@ -20,6 +19,8 @@ from stagebook.engine.progress import Progress
 from stagebook.engine.restore import restore
 from stagebook.engine.settings import Settings
 from stagebook.engine.steps import Crew
+from stagebook.engine.threads import StageThreads
+from stagebook.ledger.claim import Claim
 from stagebook.ledger.clock import now
 from stagebook.ledger.facts import Fact, PromptSeen
 from stagebook.ledger.store import Ledger
@@ -103,17 +104,27 @@ async def begin(start: Start, site: Site) -> Run:
     Raises:
         UsageError: As `check`.
     """
-    data = check(start, site)
-    return await site.ledger.create_run(
-        NewRun(
-            pipeline=start.graph.name,
-            definition=start.graph.definition,
-            source=start.source,
-            input=data,
-            settings=start.settings.dump(),
-            tags=start.tags,
-            created_via=start.via,
-        )
+    return await site.ledger.create_run(_new(start, check(start, site)))
+
+
+async def begin_driven(start: Start, site: Site) -> tuple[Run, Claim]:
+    """Write a new run that this process drives at once: one commit instead of two; hand the claim to `carry_on`.
+
+    Raises:
+        UsageError: As `check`.
+    """
+    return await site.ledger.begin_run(_new(start, check(start, site)))
+
+
+def _new(start: Start, data: bytes) -> NewRun:
+    return NewRun(
+        pipeline=start.graph.name,
+        definition=start.graph.definition,
+        source=start.source,
+        input=data,
+        settings=start.settings.dump(),
+        tags=start.tags,
+        created_via=start.via,
     )
 
 
@@ -122,6 +133,7 @@ async def carry_on(
     graph: Graph,
     site: Site,
     *,
+    claim: Claim | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
@@ -132,6 +144,7 @@ async def carry_on(
         run: The run.
         graph: Its pipeline.
         site: Where it happens.
+        claim: The right to drive it, where this process has it already; released at the end in any case.
         settings: Instead of those that it was begun with.
         progress: Moved as it goes.
         stop: Tells it to end early.
@@ -142,10 +155,11 @@ async def carry_on(
         MissingOutput: What was kept cannot be read by the pipeline as it is now.
     """
     chosen = settings or Settings.load(run.settings)
-    chosen.check(graph)
-    check_models(graph, chosen, site)
     progress, stop = progress or Progress(), stop or Stop()
-    claim = await site.ledger.claim(run.run_id)
+    if claim is None:
+        chosen.check(graph)
+        check_models(graph, chosen, site)
+        claim = await site.ledger.claim(run.run_id)
     try:
         # the first driver of a run has no predecessor that could have sent anything
         lost = await site.ledger.lose_unanswered(run.id, claim.fence, now()) if claim.fence > 1 else 0
@@ -154,7 +168,7 @@ async def carry_on(
                 f"{lost} {'call was' if lost == 1 else 'calls were'} in flight when the run was cut off: possibly paid"
             )
             progress.warnings.append(told)
-        async with _drive(run, graph, site, chosen, claim.fence, progress, stop) as driver:
+        async with _drive(run, graph, site, chosen, claim, progress, stop) as driver:
             watch = asyncio.create_task(_heed(site.ledger, run.id, stop))
             try:
                 return await driver.drive()
@@ -168,13 +182,13 @@ async def carry_on(
 
 @contextlib.asynccontextmanager
 async def _drive(
-    run: Run, graph: Graph, site: Site, settings: Settings, fence: int, progress: Progress, stop: Stop
+    run: Run, graph: Graph, site: Site, settings: Settings, claim: Claim, progress: Progress, stop: Stop
 ) -> AsyncIterator[Driver]:
     """Set up everything that steps work with, and take it down again."""
     stages = scope(graph, settings.until)
     ledger = site.ledger
     frontier = Frontier(graph, stages, State())
-    steps, outputs = await ledger.steps(run.id), await ledger.outputs(run.id)
+    steps, outputs = ([], []) if claim.fresh else (await ledger.steps(run.id), await ledger.outputs(run.id))
     restored = restore(frontier.rules, steps, outputs)
     progress.run_id, progress.pipeline = run.run_id, run.pipeline
     progress.lay_out(graph, stages)
@@ -191,18 +205,18 @@ async def _drive(
         "local": LocalTransport(_streaming(progress)),
     }
     door = OutwardDoor(ledger, transports, retry=settings.retry, environment=site.environment)
-    pool = ThreadPoolExecutor(max_workers=settings.concurrency + 4, thread_name_prefix="stagebook-stage")
+    threads = StageThreads()
     crew = Crew(
         ledger=ledger,
         run=run.id,
-        fence=fence,
+        fence=claim.fence,
         binder=Binder(frontier.rules, shelf, run_input, content_hash(run.input)),
         outputs=shelf,
         door=door,
         client=ModelClient(door, site.environment),
         settings=settings,
         progress=progress,
-        pool=pool,
+        threads=threads,
     )
     driver = Driver(graph, frontier, crew, restored.prior, stop)
     for stage, parent, key in restored.items:
@@ -218,7 +232,7 @@ async def _drive(
         yield driver
     finally:
         await door.close()
-        pool.shutdown(wait=False, cancel_futures=True)
+        threads.close()
 
 
 def _streaming(progress: Progress) -> Callable[[int], None]:

@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import traceback
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +16,13 @@ from stagebook.door.journal import Journal
 from stagebook.door.stage import StageDoor
 from stagebook.engine.bind import Binder, Bound
 from stagebook.engine.fingerprint import of_computing, of_prompt
+from stagebook.engine.handover import Handover
 from stagebook.engine.items import ItemKeeper
 from stagebook.engine.outputs import Live, Outputs, name
 from stagebook.engine.plan import StepKey
 from stagebook.engine.progress import Progress
 from stagebook.engine.settings import Settings
+from stagebook.engine.threads import StageThreads
 from stagebook.ledger.clock import now
 from stagebook.ledger.facts import OutputMade, StepEnded, StepStarted
 from stagebook.ledger.store import Ledger
@@ -48,7 +49,7 @@ class Crew:
     client: ModelClient
     settings: Settings
     progress: Progress
-    pool: Executor
+    threads: StageThreads
 
 
 class StepRunner:
@@ -131,20 +132,41 @@ class StepRunner:
             elif read.kind is ReadKind.LLM:
                 model = self._crew.settings.model_of(work.spec)
                 bound.values[read.parameter] = StageLlm(self._crew.client, work.journal, model)
+        if not (work.spec.is_async or work.spec.streams or work.spec.checks):
+            return await self._compute(work, bound)
         made = await self._call(work.spec, bound.values)
         if isinstance(made, Skip):
             return await self._end(work, StepStatus.SKIPPED, reason=made.reason)
         if work.spec.streams:
-            await self.items.keep(work.spec, work.step, work.key.item, made, self._crew.pool)
+            await self.items.keep(work.spec, work.step, work.key.item, made, self._crew.threads)
             return await self._end(work, StepStatus.COMPLETED)
-        if not isinstance(made, work.spec.output):
-            wanted, got = work.spec.output.__name__, type(made).__name__
-            raise StageFailed(f"{name(work.key)} returned {got}, not {wanted} ({work.spec.location})")
-        try:
-            data = kept(made)
-        except Complaint as complaint:
-            raise StageFailed(f"{name(work.key)} returned what JSON cannot hold: {complaint}") from complaint
+        data = _data(work, made)
         return await self._finish(work, data, await self._checked(work.spec, made, bound.values))
+
+    async def _compute(self, work: "_Work", bound: Bound) -> StepStatus:
+        """Call an ordinary function, and hand what it made to the ledger from its own thread.
+
+        So the event loop is woken once, when all of it is durable, and not a second time in between.
+        """
+        ledger, function = self._crew.ledger, work.spec.function
+        handover = Handover(asyncio.get_running_loop().create_future())
+        unit: list[_Unit] = []
+
+        def job() -> Callable[[], None]:
+            try:
+                made = function(**bound.values)
+                if isinstance(made, Skip):
+                    return handover.give(made)
+                unit.append(self._unit(work, _data(work, made), []))
+                return handover.write(ledger, unit[0].facts)
+            except BaseException as error:  # noqa: BLE001  whatever it is belongs to the step
+                return handover.fail(error)
+
+        self._crew.threads.hand(job)
+        skipped = await handover.taken()
+        if isinstance(skipped, Skip):
+            return await self._end(work, StepStatus.SKIPPED, reason=skipped.reason)
+        return self._written(work, unit[0])
 
     def _unchanged(self, work: "_Work", fingerprint: bytes) -> bool:
         """Whether an earlier drive completed this very step: it came up again only because something above it did."""
@@ -164,7 +186,7 @@ class StepRunner:
             return await spec.function(**values)
         if inspect.isgeneratorfunction(spec.function):
             return spec.function(**values)
-        return await asyncio.get_running_loop().run_in_executor(self._crew.pool, lambda: spec.function(**values))
+        return await self._crew.threads.start(lambda: spec.function(**values))
 
     async def _ask(self, work: "_Work", prompt: PromptSpec, bound: Bound) -> StepStatus:
         """Render, ask, validate, check, and keep."""
@@ -245,28 +267,30 @@ class StepRunner:
 
     async def _finish(self, work: "_Work", data: bytes, warnings: list[str]) -> StepStatus:
         """Write an output and that its step is completed, as one unit."""
-        crew, key = self._crew, work.key
+        unit = self._unit(work, data, warnings)
+        await self._crew.ledger.write(*unit.facts)
+        return self._written(work, unit)
+
+    def _unit(self, work: "_Work", data: bytes, warnings: list[str]) -> "_Unit":
+        """Make the facts of a completed step; of an output that is live already, none."""
+        crew, key, at = self._crew, work.key, now()
         digest = content_hash(data)
-        before = crew.outputs.live(key)
         ended = StepEnded(
-            work.step,
-            crew.run,
-            crew.fence,
-            work.attempt,
-            StepStatus.COMPLETED,
-            now(),
-            warnings=tuple(warnings),
+            work.step, crew.run, crew.fence, work.attempt, StepStatus.COMPLETED, at, warnings=tuple(warnings)
         )
+        before = crew.outputs.live(key)
         if before is not None and before.content_hash == digest:
-            await crew.ledger.write(ended)
-        else:
-            output = crew.ledger.new_id()
-            made = OutputMade(
-                output, crew.run, work.step, key.stage, key.item, data, digest, "stage", now(), crew.fence
-            )
-            await crew.ledger.write(made, ended)
-            crew.outputs.put(key, Live(output, digest), data)
-        crew.progress.warnings.extend(f"{name(key)}: {warning}" for warning in warnings)
+            return _Unit((ended,), None, data)
+        output = crew.ledger.new_id()
+        made = OutputMade(output, crew.run, work.step, key.stage, key.item, data, digest, "stage", at, crew.fence)
+        return _Unit((made, ended), Live(output, digest), data)
+
+    def _written(self, work: "_Work", unit: "_Unit") -> StepStatus:
+        """Take note of what is durable now."""
+        if unit.live is not None:
+            self._crew.outputs.put(work.key, unit.live, unit.data)
+        warnings = unit.facts[-1].warnings
+        self._crew.progress.warnings.extend(f"{name(work.key)}: {warning}" for warning in warnings)
         return StepStatus.COMPLETED
 
     async def _end(
@@ -298,6 +322,31 @@ class _Work:
     attempt: int
     journal: Journal
     started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A completed step as it is written."""
+
+    facts: tuple[OutputMade, StepEnded] | tuple[StepEnded]
+    live: Live | None
+    """The output, if it is a new one."""
+    data: bytes
+
+
+def _data(work: _Work, made: object) -> bytes:
+    """Write what a function returned as JSON.
+
+    Raises:
+        StageFailed: It is something else than it says that it returns, or nothing that JSON can hold.
+    """
+    if not isinstance(made, work.spec.output):
+        wanted, got = work.spec.output.__name__, type(made).__name__
+        raise StageFailed(f"{name(work.key)} returned {got}, not {wanted} ({work.spec.location})")
+    try:
+        return kept(made)
+    except Complaint as complaint:
+        raise StageFailed(f"{name(work.key)} returned what JSON cannot hold: {complaint}") from complaint
 
 
 def _told(key: StepKey, error: Exception) -> str:

@@ -4,8 +4,9 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from concurrent.futures import Executor
 from typing import Any
+
+from stagebook.engine.threads import StageThreads
 
 AHEAD = 256
 """Most items that a generator may be ahead of the ledger."""
@@ -16,12 +17,12 @@ class Pump:
 
     Args:
         source: What to iterate; closed at the end if it can be.
-        pool: Where its thread comes from.
+        threads: Where its thread comes from.
     """
 
-    def __init__(self, source: Iterable[Any], pool: Executor) -> None:
+    def __init__(self, source: Iterable[Any], threads: StageThreads) -> None:
         self._source = source
-        self._pool = pool
+        self._threads = threads
         self._given: deque[Any] = deque()
         self._room = threading.Semaphore(AHEAD)
         self._stopped = threading.Event()
@@ -36,7 +37,7 @@ class Pump:
         """
         loop = asyncio.get_running_loop()
         there = asyncio.Event()
-        finished = loop.run_in_executor(self._pool, self._run, loop, there)
+        finished = self._threads.start(lambda: self._run(loop, there))
         finished.add_done_callback(lambda _: there.set())
         try:
             while True:
@@ -85,16 +86,16 @@ class Pump:
                 close()
 
 
-async def batches(source: Iterable[Any] | AsyncIterable[Any], pool: Executor) -> AsyncIterator[list[Any]]:
+async def batches(source: Iterable[Any] | AsyncIterable[Any], threads: StageThreads) -> AsyncIterator[list[Any]]:
     """Iterate anything that a stage may return as its items.
 
     Args:
         source: An iterator, a generator, a list, or an asynchronous one.
-        pool: For ordinary ones.
+        threads: For ordinary ones.
     """
     if isinstance(source, AsyncIterable):
         async for item in source:
             yield [item]
     else:
-        async for batch in Pump(source, pool).batches():
+        async for batch in Pump(source, threads).batches():
             yield batch

@@ -17,16 +17,12 @@ class HeldLock(Protocol):
 class Locks(Protocol):
     """Locks on runs."""
 
-    def take(self, run_id: str, holder: dict[str, object]) -> HeldLock | None:
+    def take(self, run_id: str) -> HeldLock | None:
         """Take the lock of a run; None if somebody has it."""
         ...
 
     def is_held(self, run_id: str) -> bool:
         """Whether somebody holds the lock of a run."""
-        ...
-
-    def holder(self, run_id: str) -> dict[str, object]:
-        """Who holds it, as far as that is told."""
         ...
 
 
@@ -40,6 +36,8 @@ class Claim:
     """Its readable id."""
     fence: int
     """Number of this claim; every write of a step carries it, and is refused once a later claim was made."""
+    fresh: bool
+    """Whether the run was made with this claim, so that there is nothing in the ledger to go on from."""
     _end: Callable[[int, int], Awaitable[None]] = field(repr=False)
 
     async def release(self) -> None:
@@ -47,10 +45,15 @@ class Claim:
         await self._end(self.run, self.fence)
 
 
-def who_drives(run_id: str, holder: dict[str, object]) -> str:
-    """Say in a sentence who holds a run and what to do."""
-    pid, since = holder.get("pid"), holder.get("since")
-    who = f"process {pid}" if pid is not None else "another process"
-    when = f" since {datetime.fromtimestamp(since / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC" if isinstance(since, int) else ""
-    what = f"stop it (kill {pid})" if pid is not None else "stop it"
-    return f"{run_id} is driven by {who}{when}: wait for it, or {what} and resume"
+def who_drives(run_id: str, driver: tuple[int, int] | None) -> str:
+    """Say in a sentence who drives a run and what to do.
+
+    Args:
+        run_id: The run.
+        driver: Process id and since when, as the ledger has it; None in the instant before it is written.
+    """
+    if driver is None:
+        return f"{run_id} is driven by another process: wait for it, or stop it and resume"
+    pid, since = driver
+    when = f"{datetime.fromtimestamp(since / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{run_id} is driven by process {pid} since {when}: wait for it, or stop it (kill {pid}) and resume"

@@ -21,6 +21,8 @@ class CreateRun:
     id: int
     run: NewRun
     at: int
+    driver: tuple[int, str] | None = None
+    """Process id and host of the one that drives it from its first moment, with fence 1; None if nobody does yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Entry:
         WriteRefused: A fact cannot be stored as it is.
     """
 
-    __slots__ = ("bodies", "command", "cuts", "error", "facts", "hashes", "result", "texts", "waiter")
+    __slots__ = ("bodies", "command", "cuts", "ended", "error", "facts", "hashes", "result", "texts", "waiter")
 
     def __init__(
         self,
@@ -79,6 +79,8 @@ class Entry:
         self.waiter = waiter
         self.result: object = None
         self.error: Exception | None = None
+        self.ended = False
+        """Whether it was committed or refused; told only of what nobody waits for."""
         self.bodies: tuple[Body, ...] = _NO_BODIES
         self.cuts: dict[int, CutRequest] | None = None
         """By exchange."""

@@ -29,6 +29,7 @@ from stagebook.ledger.summary import RunSummary
 from stagebook.ledger.table import LIMIT, TIMEOUT, Cell, Table
 from stagebook.ledger.writer import Writer
 from stagebook.model.errors import LedgerError, NotFound, RunIsDriven
+from stagebook.model.exchange import content_hash
 from stagebook.model.records import NewRun, OutputRef, RecordedExchange, Run, Step
 from stagebook.model.status import Wish
 
@@ -118,14 +119,26 @@ class Ledger:
                 by the first unit that comes after it); nothing of the unit was written.
             LedgerError: The database failed as a whole; nothing of the unit was written.
         """
-        writer = self._writing()
         waiter: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        entry = Entry(facts, None, waiter)
+        self.hand_in(waiter, *facts)
+        await waiter
+
+    def hand_in(self, waiter: asyncio.Future[object], *facts: Fact) -> None:
+        """As `write`, from any thread: the waiter is resolved when the unit is durable, or with what went wrong.
+
+        Args:
+            waiter: Of the event loop that waits; one that was cancelled takes nothing back.
+            facts: The unit.
+
+        Raises:
+            WriteRefused: As `write`, where it is known at once.
+            LedgerError: The ledger is closed or read-only.
+        """
+        writer, entry = self._writing(), Entry(facts, None, waiter)
         refusal = writer.refusal_of(entry)
         if refusal is not None:
             raise refusal
         writer.put(entry)
-        await waiter
 
     def follow(self, *facts: Fact) -> None:
         """Write a unit of facts without waiting: durable in order with the next `write`, or some 50 ms later by itself.
@@ -146,11 +159,19 @@ class Ledger:
             WriteRefused: The database refuses it.
             LedgerError: The database failed.
         """
-        if self._ids.used_up:  # here it can be awaited
-            self._ids.fill(_number(await self._command(_reservation())))
-        number = self.new_id()
-        await self._command(CreateRun(number, run, now()))
-        return await self._run_by(number)
+        return await self._create(run, None)
+
+    async def begin_run(self, run: NewRun) -> tuple[Run, Claim]:
+        """Write a new run and claim it, in one commit.
+
+        Raises:
+            RunIsDriven: Another process took it in the instant after it was written.
+            WriteRefused: The database refuses it.
+            LedgerError: The database failed.
+        """
+        made = await self._create(run, (os.getpid(), platform.node()))
+        self._held[made.id, made.fence] = await self._lock(made.run_id)
+        return made, Claim(made.id, made.run_id, made.fence, True, self._release)
 
     async def claim(self, run_id: str) -> Claim:
         """Take a run to drive it: from now on, writes of earlier drivers are refused.
@@ -168,7 +189,7 @@ class Ledger:
             lock.release()
             raise
         self._held[found.id, fence] = lock
-        return Claim(found.id, found.run_id, fence, self._release)
+        return Claim(found.id, found.run_id, fence, False, self._release)
 
     def is_driven(self, run_id: str) -> bool:
         """Whether a living process drives the run; by its full readable id."""
@@ -332,20 +353,35 @@ class Ledger:
         """
         return await self._database.ask(sql, parameters, limit, timeout)
 
-    async def _run_by(self, number: int) -> Run:
-        found = self._database.read(reading.find_run, number)
-        if found is None:
-            raise NotFound(f"run {number} is not in this ledger")
-        return await self._with_input(*found)
+    async def _create(self, new: NewRun, driver: tuple[int, str] | None) -> Run:
+        if self._ids.used_up:  # here it can be awaited
+            self._ids.fill(_number(await self._command(_reservation())))
+        number, at = self.new_id(), now()
+        run_id = str(await self._command(CreateRun(number, new, at, driver)))
+        return Run(
+            id=number,
+            run_id=run_id,
+            pipeline=new.pipeline,
+            definition_hash=content_hash(new.definition),
+            source=new.source,
+            input=new.input,
+            settings=new.settings,
+            tags=new.tags,
+            wish=Wish.RUN,
+            fence=0 if driver is None else 1,
+            parent=new.parent,
+            forked_at=new.forked_at,
+            created_at=at,
+            created_via=new.created_via,
+        )
 
     async def _with_input(self, run: Run, digest: bytes) -> Run:
         return replace(run, input=await self.payload(digest))
 
     async def _lock(self, run_id: str) -> HeldLock:
-        holder: dict[str, object] = {"pid": os.getpid(), "host": platform.node(), "since": now()}
         for _ in range(_CLAIM_TRIES):
             try:
-                lock = self._locks.take(run_id, holder)
+                lock = self._locks.take(run_id)
             except OSError as error:
                 raise LedgerError(
                     f"the run {run_id} cannot be locked: {error.strerror} ({error.filename}); "
@@ -354,14 +390,17 @@ class Ledger:
             if lock is not None:
                 return lock
             await asyncio.sleep(_CLAIM_PAUSE)
-        raise RunIsDriven(who_drives(run_id, self._locks.holder(run_id)))
+        raise RunIsDriven(who_drives(run_id, self._database.read(reading.driver, run_id)))
 
     async def _release(self, run: int, fence: int) -> None:
+        """Let a run go; nothing of it is left unwritten but that it was let go, which nobody has to wait for."""
         lock = self._held.pop((run, fence), None)
         if lock is None:
             return
         try:
-            await self._command(EndDrive(run, fence, now()))
+            if not self._writing().settled:
+                await self.write()
+            self._writing().put(Entry((), EndDrive(run, fence, now())))
         finally:
             lock.release()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -52,10 +53,18 @@ class Writer:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._queue: SimpleQueue[Entry | None] = SimpleQueue()
+        self._entries: deque[Entry] = deque()
+        """Handed in, in order."""
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        """Wakes the thread: True to commit what was handed in, False to end after that."""
+        self._timed_by: asyncio.AbstractEventLoop | None = None
+        """The event loop that will call when what nobody waits for is due."""
         self._kept: list[Entry] = []
         self._refusals: dict[int | None, Exception] = {}
         self._came_meanwhile = False
+        self._order = threading.Lock()
+        self._followed: Entry | None = None
+        """The last entry that was handed in without a waiter."""
         self._closed = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="stagebook-ledger", daemon=True)
@@ -69,7 +78,19 @@ class Writer:
         """
         if self._closed:
             raise LedgerError("this ledger is closed; open it again to write")
-        self._queue.put(entry)
+        if entry.waiter is not None:
+            self._entries.append(entry)
+            self._calls.put(True)
+            return
+        with self._order:  # else of two threads the earlier one might be taken for the last
+            self._entries.append(entry)
+            self._followed = entry
+        self._set_timer()
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that nobody waits for was committed or refused."""
+        return self._followed is None or self._followed.ended
 
     def ask(self, command: Command) -> object:
         """Have a command executed, and block until it is; for the rare one that is needed where nothing can be awaited.
@@ -102,7 +123,7 @@ class Writer:
         """
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
+            self._calls.put(False)
         self._thread.join()
         error = self._failure or next(iter(self._refusals.values()), None)
         self._failure = None
@@ -119,26 +140,29 @@ class Writer:
                 self._commit(batch)
         self._session.close()
 
+    def _set_timer(self) -> None:
+        """Have the thread called when what nobody waits for is due; until then it sleeps on."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # handed in by a thread without one
+            self._calls.put(True)
+            return
+        if self._timed_by is not loop:
+            self._timed_by = loop
+            loop.call_later(FOLLOW_SECONDS, self._due)
+
+    def _due(self) -> None:
+        self._timed_by = None
+        if self._entries:
+            self._calls.put(True)
+
     def _collect(self, batch: list[Entry]) -> bool:
         """Fill the batch; tells whether the writer goes on."""
         try:
-            first = self._queue.get(timeout=RETRY_SECONDS if self._kept else None)
+            more = self._calls.get(timeout=RETRY_SECONDS if self._kept else None)
         except Empty:
-            return True
-        if first is None:
-            return False
-        batch.append(first)
-        more = self._drain(batch)
-        deadline = monotonic() + FOLLOW_SECONDS
-        while more and all(entry.waiter is None for entry in batch):
-            try:
-                entry = self._queue.get(timeout=max(0.0, deadline - monotonic()))
-            except Empty:
-                break
-            if entry is None:
-                return False
-            batch.append(entry)
-            more = self._drain(batch)
+            more = True
+        more = self._drain(batch) and more
         if more and self._came_meanwhile:
             more = self._gather(batch)
         return more
@@ -156,14 +180,14 @@ class Writer:
 
     def _drain(self, batch: list[Entry]) -> bool:
         """Take what is there; tells whether the writer goes on."""
-        try:
+        more = True
+        with suppress(Empty):  # calls first: whatever was handed in before one of them is taken below
             while True:
-                entry = self._queue.get_nowait()
-                if entry is None:
-                    return False
-                batch.append(entry)
-        except Empty:
-            return True
+                more = self._calls.get_nowait() and more
+        with suppress(IndexError):
+            while True:
+                batch.append(self._entries.popleft())
+        return more
 
     def _commit(self, batch: list[Entry]) -> None:
         entries = self._kept + batch
@@ -178,11 +202,14 @@ class Writer:
             self._failure = error if self._kept else None
         else:
             self._failure = None
-        self._came_meanwhile = not self._queue.empty()
+        self._came_meanwhile = not self._calls.empty()
         for entry in entries:
-            if entry.waiter is None and entry.error is not None:
+            if entry.waiter is not None:
+                continue
+            if entry.error is not None:
                 for run in entry.runs() or (None,):
                     self._refusals.setdefault(run, entry.error)
+            entry.ended = not self._kept
         _tell([entry for entry in entries if entry.waiter is not None])
 
 

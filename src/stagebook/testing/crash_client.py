@@ -12,7 +12,7 @@ from typing import Final, Literal
 import orjson
 
 from stagebook.definition.loading import load
-from stagebook.engine.session import Site, Start, begin, carry_on
+from stagebook.engine.session import Site, Start, begin_driven, carry_on
 from stagebook.engine.settings import Settings
 from stagebook.ledger.entry import Entry
 from stagebook.ledger.store import Ledger
@@ -69,13 +69,14 @@ async def _drive(errand: Errand, ledgers: type[Ledger]) -> int:
             if writer is not None:
                 writer._session = Struck(writer._session, *errand.kill_at)  # noqa: SLF001  as above
         site = Site(ledger, environment(errand.base_url), public_only=False)
-        runs = await ledger.runs()
+        runs, claim = await ledger.runs(), None
         if runs:
             run = await ledger.run(runs[0].run_id)
         else:
             given = graph.input.model_validate_json(errand.input)
-            run = await begin(Start(graph, errand.pipeline, given, Settings.load(errand.settings)), site)
-        ended = await carry_on(run, graph, site)
+            start = Start(graph, errand.pipeline, given, Settings.load(errand.settings))
+            run, claim = await begin_driven(start, site)
+        ended = await carry_on(run, graph, site, claim=claim)
         if ended.finished and not ended.failed:
             return 0
         for step in await ledger.steps(run.id):

@@ -76,6 +76,8 @@ def _create_run(connection: sqlite3.Connection, command: CreateRun) -> str:
         ),
     )
     _event(connection, command.at, command.id, "run_created", {"run_id": run_id, "pipeline": new.pipeline})
+    if command.driver is not None:
+        _begin_drive(connection, BeginDrive(command.id, *command.driver, command.at))
     return run_id
 
 

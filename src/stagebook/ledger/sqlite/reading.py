@@ -48,6 +48,18 @@ def find_run(connection: sqlite3.Connection, run: int | str) -> tuple[Run, bytes
     return None if row is None else (_run(row), row[-1])
 
 
+def driver(connection: sqlite3.Connection, run_id: str) -> tuple[int, int] | None:
+    """Read who claimed a run last and did not let it go: process id, and since when."""
+    row = connection.execute(
+        """
+        SELECT d.pid, d.started_at FROM runs AS r JOIN drives AS d ON d.run = r.id AND d.fence = r.fence
+        WHERE r.run_id = ? AND d.ended_at IS NULL
+        """,
+        (run_id,),
+    ).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
 def last_run_id(connection: sqlite3.Connection) -> str | None:
     """The run created last."""
     row = connection.execute("SELECT run_id FROM runs ORDER BY created_at DESC, id DESC LIMIT 1").fetchone()
