@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stagebook.engine.api import aresume, arun, resume, run
     from stagebook.engine.result import RunResult
     from stagebook.model.errors import Complaint, DefinitionError, RunFailed, RunInterrupted, RunPaused, StagebookError
+    from stagebook.model.image import Image
     from stagebook.model.ports import Door, Llm
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Door",
     "From",
     "Graph",
+    "Image",
     "Item",
     "Key",
     "Llm",
@@ -53,6 +55,7 @@ _PLACES = {
     "Door": "stagebook.model.ports",
     "From": "stagebook.definition.markers",
     "Graph": "stagebook.definition.graph",
+    "Image": "stagebook.model.image",
     "Item": "stagebook.definition.markers",
     "Key": "stagebook.definition.markers",
     "Llm": "stagebook.model.ports",

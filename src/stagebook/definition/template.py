@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, cast
 from stagebook.definition.place import shown
 from stagebook.model.errors import DefinitionError, TemplateFailed
 from stagebook.model.exchange import content_hash
-from stagebook.model.prompt import Message, Role
+from stagebook.model.image import Image
+from stagebook.model.prompt import Message, Piece, Role
 
 if TYPE_CHECKING:
     import jinja2
@@ -173,15 +174,21 @@ class Template:
             values: By variable. Models and collections are written as JSON, None as nothing.
 
         Returns:
-            Messages whose pieces are the literal parts and values, each of 512 bytes or more by itself.
+            Messages whose pieces are the literal parts and values, each of 512 bytes or more by itself, and the
+            pictures among them.
 
         Raises:
             TemplateFailed: A value is missing, or has no such field; the text names template, line and variable.
         """
-        messages: list[tuple[Role, list[str]]] = [("user", [])]
+        from stagebook.definition.template_language import LOST  # noqa: PLC0415  imported by `Template.parse` already
+
+        messages: list[tuple[Role, list[Piece]]] = [("user", [])]
         parts = messages[0][1]
         try:
             for rendered in self.program.generate(values):
+                if LOST in rendered:
+                    parts.extend(_pictures(rendered))
+                    continue
                 if self.marker not in rendered:
                     parts.append(rendered)
                     continue
@@ -248,8 +255,37 @@ def _refuse_text_before_messages(text: str, lines: tuple[TemplateLine, ...]) -> 
         )
 
 
-def _merged(parts: list[str]) -> tuple[str, ...]:
-    """Strip a message's ends, and join small neighbours."""
+def _pictures(rendered: str) -> tuple[Image, ...]:
+    """Take pictures out of what was rendered.
+
+    Raises:
+        ValueError: Only their mark is left.
+    """
+    from stagebook.definition.template_language import Shown  # noqa: PLC0415  imported by `Template.parse` already
+
+    if isinstance(rendered, Shown):
+        return rendered.images
+    raise ValueError("a picture is written as {{ name }} by itself, not in a macro, a filter or a set block")
+
+
+def _merged(parts: list[Piece]) -> tuple[Piece, ...]:
+    """Strip a message's ends, and join small neighbours; pictures part the text."""
+    if all(isinstance(part, str) for part in parts):
+        return _joined(cast("list[str]", parts))
+    made: list[Piece] = []
+    texts: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        made += _joined(texts)
+        made.append(part)
+        texts = []
+    return (*made, *_joined(texts))
+
+
+def _joined(parts: list[str]) -> tuple[str, ...]:
+    """Strip a text's ends, and join small neighbours."""
     first, last = 0, len(parts)
     while first < last and not parts[first].strip():
         first += 1

@@ -4,11 +4,12 @@ Imported where a template is first parsed, since Jinja costs 40 ms.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
+from os import urandom
 from types import BuiltinMethodType, MethodType
-from typing import Any
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from jinja2 import StrictUndefined, nodes
@@ -18,9 +19,13 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from stagebook.model.image import IN_TEXT, Image
+
 PLAIN = (str, int, float, bytes, list, tuple, dict, set, frozenset, date, time, timedelta, Decimal)
 """Types whose methods only compute."""
 OF_JINJA = (Macro, LoopContext, AsyncLoopContext, BlockReference, Cycler, Joiner)
+LOST = f"<{urandom(8).hex()}>"
+"""Stands where a picture was, in text that Jinja has copied."""
 MOST_REPEATED = 1_000_000
 """Longest text or list that `*` may make."""
 MOST_POWER = 1000
@@ -82,13 +87,37 @@ def field_names(kind: type) -> frozenset[str]:
     return frozenset((*kind.model_fields, *kind.model_computed_fields)) if issubclass(kind, BaseModel) else frozenset()
 
 
+class Shown(str):
+    """Pictures on their way through Jinja, which knows text only: they reach the message where they are written.
+
+    The text itself is a mark that nobody can guess. Where it is found, Jinja has made plain text of it (in a macro, a
+    filter, a `set` block), and the picture is lost.
+    """
+
+    __slots__ = ("images",)
+    images: tuple[Image, ...]
+
+    def __new__(cls, images: Iterable[Image]) -> Self:
+        """Wrap pictures."""
+        made = super().__new__(cls, LOST)
+        made.images = tuple(images)
+        return made
+
+    def __str__(self) -> str:
+        return self
+
+
 def said(value: Any) -> Any:
     """Turn what stands between `{{` and `}}` into text: models and collections as JSON, None as nothing."""
     if type(value) is str:
         return value
     if value is None:
         return ""
+    if isinstance(value, Image):
+        return Shown((value,))
     if isinstance(value, BaseModel | Mapping | list | tuple | set | frozenset) and not isinstance(value, Namespace):
+        if isinstance(value, list | tuple) and value and all(isinstance(one, Image) for one in value):
+            return Shown(value)
         return as_json(value)
     if isinstance(value, enum.Enum):
         return value.value
@@ -102,7 +131,7 @@ def as_json(value: Any, indent: int | None = None) -> str:
         value: Models, dataclasses, dates and collections of them too.
         indent: Spaces a level; None writes one line.
     """
-    return to_json(value, indent=indent).decode()
+    return to_json(value, indent=indent, context=IN_TEXT).decode()
 
 
 def forbidden(tree: nodes.Template) -> nodes.Node | None:

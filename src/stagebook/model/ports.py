@@ -1,16 +1,23 @@
 """The two ways out that a stage can take by type: the door (recorded HTTP) and a model (recorded turns)."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
 from stagebook.model.exchange import Response
+from stagebook.model.image import Image
 
 if TYPE_CHECKING:
     import httpx2
 
 M = TypeVar("M", bound=BaseModel)
+
+Question = str | Sequence[str | Image]
+"""What is asked from inside a stage: text, or texts and pictures in turn."""
+
+MOST_TURNS: Final = 10
+"""Answers that may call tools where a question does not say: a model that goes round in circles is stopped."""
 
 
 @runtime_checkable
@@ -52,20 +59,41 @@ class Door(Protocol):
 class Llm(Protocol):
     """Recorded model calls from inside a stage's own function."""
 
-    async def ask(self, text: str, *, system: str | None = None, model: str | None = None) -> str:
+    async def ask(
+        self,
+        text: Question,
+        *,
+        system: str | None = None,
+        model: str | None = None,
+        tools: Sequence[Callable[..., Any]] = (),
+        most_turns: int = MOST_TURNS,
+    ) -> str:
         """Ask for plain text.
+
+        Args:
+            text: What is asked; pictures may stand between texts, in a list.
+            system: What the model is told before.
+            model: `provider:name`, or several with `|` between; the stage's own where none is named.
+            tools: Functions that the model may call, ordinary or async, each parameter annotated. Each call is recorded
+                and given again on resume.
+            most_turns: Answers that may call tools.
 
         Raises:
             ProviderError: No answer after every retry.
-            AnswerError: The answer cannot be used.
+            AnswerError: The answer cannot be used, or the model would not stop calling tools.
+            InputError: A function cannot be a tool.
         """
         ...
 
-    async def ask_for(self, returns: type[M], text: str, *, system: str | None = None, model: str | None = None) -> M:
-        """Ask for an answer of a given model, validated.
-
-        Raises:
-            ProviderError: No answer after every retry.
-            AnswerError: The answer cannot be used.
-        """
+    async def ask_for(
+        self,
+        returns: type[M],
+        text: Question,
+        *,
+        system: str | None = None,
+        model: str | None = None,
+        tools: Sequence[Callable[..., Any]] = (),
+        most_turns: int = MOST_TURNS,
+    ) -> M:
+        """Ask for an answer of a given model, validated; arguments and errors are those of `ask`."""
         ...
