@@ -32,6 +32,9 @@ CREDENTIAL = re.compile(
 )
 """Names of headers whose value is taken for a secret."""
 
+LIKE_A_TOKEN = re.compile(r"[^\s/:;,]{20,}")
+"""Values of unknown headers that are taken for a secret as well: one long word."""
+
 PARAMETER = re.compile(
     r"(?:(?:x-|subscription[-_])?api[-_]?key|key|(?:access|auth|bearer|id|refresh|session)?[-_]?token|sig|code)$"
     r"|.*(?:secret|passw|credential|signature)",
@@ -61,8 +64,8 @@ class Disclosed:
 def disclose(url: str, headers: Mapping[str, str], environment: Mapping[str, str]) -> Disclosed:
     """Part what may be kept of a request from what may not.
 
-    An unknown header is kept by its name alone, as no list of names could tell which of them hold a key; but only a
-    value whose name, or whose form, says that it is a secret is blotted out of answers, or a word of them would be.
+    An unknown header is kept by its name alone, as no list of names could tell which of them hold a key. Blotted out of
+    answers is only what its name or its form tells to be a secret: any other value may be a word of the answer.
 
     Args:
         url: As the SDK wrote it.
@@ -82,6 +85,7 @@ def disclose(url: str, headers: Mapping[str, str], environment: Mapping[str, str
         elif name in KEPT and not REFERENCE.search(value):
             kept[name] = value
         else:
+            secrets += [value] if LIKE_A_TOKEN.fullmatch(value) else []
             kept[name] = REDACTED
     sent = {name: value for name, value in headers.items() if name not in DROPPED}
     known = tuple(dict.fromkeys(secret for secret in secrets if len(secret) >= SHORTEST))

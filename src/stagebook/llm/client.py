@@ -6,11 +6,13 @@ from typing import Generic, TypeVar
 
 from stagebook.door.door import OutwardDoor, Sent
 from stagebook.door.journal import Journal
+from stagebook.door.recognised import Recognised
 from stagebook.llm.codec import Codec, JobFailed, Reply, Unreadable
 from stagebook.llm.fallback import Line
 from stagebook.llm.jobs import finished
 from stagebook.llm.prices import PriceBook
 from stagebook.llm.providers import Endpoint, alternatives, endpoint, split_model
+from stagebook.llm.sdk_requests import SdkRequests
 from stagebook.llm.tools import Toolbox
 from stagebook.model.errors import (
     AnswerInvalid,
@@ -58,6 +60,7 @@ class ModelClient:
         self._door = door
         self._environment = environment
         self._prices = prices or PriceBook()
+        self._sdk_requests: SdkRequests | None = None
 
     def check(self, model: str) -> None:
         """See that a model, and each that would stand in for it, can be asked, before anything is run.
@@ -74,6 +77,12 @@ class ModelClient:
         reached, name = self._reached(alternatives(model)[0])
         segments = reached.provider.codec.encode(prompt, name)
         return Request("POST", reached.url, segments, reached.headers, "model", reached.provider.name, name)
+
+    def recognise(self, url: str, body: bytes) -> Recognised | None:
+        """Tell what a request of an SDK asks; see `SdkRequests.recognise`."""
+        if self._sdk_requests is None:
+            self._sdk_requests = SdkRequests(self._environment, self._prices)
+        return self._sdk_requests.recognise(url, body)
 
     async def ask(
         self,

@@ -29,7 +29,7 @@ class SdkRequests:
         self._known: dict[str, tuple[str, str, Codec]] = {}
         for provider in PROVIDERS.values():
             moved = environment.get(provider.base_env, "").strip() if provider.base_env else ""
-            for base in (moved, provider.base_url):
+            for base in filter(None, (moved, provider.base_url)):
                 address = base.rstrip("/") + provider.codec.path
                 self._known.setdefault(address, (provider.name, provider.price_list, provider.codec))
 
