@@ -27,6 +27,7 @@ from stagebook.ledger.sqlite.requests import read_request
 from stagebook.ledger.sqlite.totals import summarize
 from stagebook.ledger.summary import RunSummary
 from stagebook.ledger.table import LIMIT, TIMEOUT, Cell, Table
+from stagebook.ledger.upkeep import Upkeep
 from stagebook.ledger.writer import Writer
 from stagebook.model.errors import LedgerError, NotFound, RunIsDriven
 from stagebook.model.exchange import content_hash
@@ -54,6 +55,8 @@ class Ledger:
         self._held: dict[tuple[int, int], HeldLock] = {}
         self._writer = Writer(database.session) if database.session is not None else None
         self._ids = Ids(self._reserve)
+        self.upkeep = Upkeep(database, locks)
+        """Export and import, checks, and taking away."""
 
     @classmethod
     async def open(

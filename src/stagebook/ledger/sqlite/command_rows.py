@@ -8,7 +8,7 @@ import orjson
 from stagebook.ledger.commands import BeginDrive, Command, CreateRun, EndDrive, LoseUnanswered, ReserveWriter
 from stagebook.ledger.entry import Body
 from stagebook.ledger.payload_codec import DICTIONARY_LEAST
-from stagebook.ledger.sqlite.stage_rows import stage_rows
+from stagebook.ledger.sqlite.definition_rows import write_definition
 from stagebook.model.errors import WriteRefused
 from stagebook.model.exchange import content_hash
 from stagebook.model.status import Wish
@@ -50,7 +50,7 @@ def execute_command(connection: sqlite3.Connection, command: Command) -> object:
 
 def _create_run(connection: sqlite3.Connection, command: CreateRun) -> str:
     new = command.run
-    definition = _definition(connection, new.pipeline, new.definition, command.at)
+    definition = write_definition(connection, new.pipeline, new.definition, command.at)
     run_id = _free_run_id(connection, command.at)
     connection.execute(
         """
@@ -79,28 +79,6 @@ def _create_run(connection: sqlite3.Connection, command: CreateRun) -> str:
     if command.driver is not None:
         _begin_drive(connection, BeginDrive(command.id, *command.driver, command.at))
     return run_id
-
-
-def _definition(connection: sqlite3.Connection, pipeline: str, definition: bytes, at: int) -> int:
-    digest = content_hash(definition)
-    row = connection.execute("SELECT id FROM definitions WHERE hash = ?", (digest,)).fetchone()
-    if row is not None:
-        return int(row[0])
-    cursor = connection.execute(
-        "INSERT INTO definitions (hash, pipeline, json, at) VALUES (?, ?, ?, ?)",
-        (digest, pipeline, definition.decode(), at),
-    )
-    number = int(cursor.lastrowid or 0)
-    connection.executemany(
-        """
-        INSERT INTO stages (definition, name, label, number, phase, position, kind, each, axis, streams, text_field,
-        output,
-            schema, prompt_id, model, step_key)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        """,
-        [(number, *row) for row in stage_rows(definition)],
-    )
-    return number
 
 
 def _free_run_id(connection: sqlite3.Connection, at: int) -> str:

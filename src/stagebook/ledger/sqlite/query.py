@@ -118,7 +118,7 @@ class Question:
                 return InputError(f"a query may only read the ledger ({error}); write one SELECT")
         if "one statement at a time" in str(error):
             return InputError("the query holds several statements; write one SELECT")
-        mend = self._near(str(error)) or "the table sqlite_master tells what there is to ask for"
+        mend = self._near(str(error)) or "`stagebook sql --views` lists what there is to ask for"
         return InputError(f"the query failed: {error}; {mend}")
 
     def _near(self, error: str) -> str | None:
