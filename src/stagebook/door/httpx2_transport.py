@@ -1,9 +1,9 @@
 """The way out for SDKs: a transport of httpx2 whose every request is an exchange of the step that makes it."""
 
-import asyncio
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -87,12 +87,13 @@ class RecordedTransport(httpx2.AsyncBaseTransport):
             "model" if known else "http",
             known.provider if known else request.url.netloc.decode("ascii", "replace"),
             known.model if known else None,
+            _patience(request),
         )
         digest = recorded.digest()
         given_up = self._given_up.get(digest)
         if given_up is not None and headers.get(OWN_RETRY, "0") != "0":
             raise _as_httpx2(given_up, request) from given_up
-        way = _AsWritten(self._door.way(None), disclosed, _patience(request))
+        way = _AsWritten(self._door.way(None), disclosed)
         try:
             sent = await self._door.send(
                 recorded, self._journal, meter=known.meter if known else None, explain=_LastAnswer, transport=way
@@ -108,23 +109,17 @@ class RecordedTransport(httpx2.AsyncBaseTransport):
 class _AsWritten:
     """Sends a request as the SDK wrote it, keys and all, and blots them out of what comes back."""
 
-    def __init__(self, way: Transport, disclosed: Disclosed, patience: float | None) -> None:
+    def __init__(self, way: Transport, disclosed: Disclosed) -> None:
         self._way = way
         self._disclosed = disclosed
-        self._patience = patience
 
     async def send(self, request: Request, headers: Mapping[str, str]) -> Response:  # noqa: ARG002  a Transport's shape
         """Send with the headers that the SDK wrote instead of those that are kept."""
         written = self._disclosed
-        whole = Request(request.method, written.url, request.segments, provider=request.provider)
         try:
-            async with asyncio.timeout(self._patience):
-                answer = await self._way.send(whole, written.headers)
+            answer = await self._way.send(replace(request, url=written.url), written.headers)
         except TransportError as error:
             raise TransportError(error.kind, redact(str(error), written.secrets)) from None
-        except TimeoutError:
-            message = f"{written.kept_url} gave no answer within the {self._patience:g} s that the SDK waits"
-            raise TransportError("timeout", message) from None
         kept = {name: redact(value, written.secrets) for name, value in answer.headers.items()}
         return Response(answer.status, kept, blot(answer.body, written.secrets))
 
@@ -155,7 +150,7 @@ def _as_httpx2(error: StagebookError, request: httpx2.Request) -> httpx2.Transpo
 
 
 def _patience(request: httpx2.Request) -> float | None:
-    """How long the SDK waits for an answer's next byte; here, for the whole of one."""
+    """How long the SDK waits for an answer's next byte."""
     given = request.extensions.get("timeout")
     read = given.get("read") if isinstance(given, dict) else None
     return float(read) if isinstance(read, int | float) else None

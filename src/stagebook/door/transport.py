@@ -110,7 +110,6 @@ class HttpTransport:
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
-                timeout=aiohttp.ClientTimeout(total=self._timeouts.total, connect=self._timeouts.connect),
                 auto_decompress=True,
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
@@ -120,12 +119,19 @@ class HttpTransport:
         """Send over HTTP; only what GET asked for is followed when it has moved, every hop looked at anew."""
         session = self._open()
         url, given = request.url, dict(headers)
+        total, connect = self._timeouts.total, self._timeouts.connect
+        limit = aiohttp.ClientTimeout(total=total, connect=connect, sock_read=request.patience)
         try:
             for _ in range(MOST_HOPS):
                 if self._public_only:
                     refuse_private(url)
                 async with session.request(
-                    request.method, url, data=_body(request), headers=given, allow_redirects=False
+                    request.method,
+                    url,
+                    data=_body(request),
+                    headers=given,
+                    allow_redirects=False,
+                    timeout=limit,
                 ) as answer:
                     body = await answer.read()
                     kept = {k.lower(): v for k, v in answer.headers.items() if k.lower() in KEPT_HEADERS}
@@ -138,8 +144,11 @@ class HttpTransport:
             raise TransportError("forbidden", str(error)) from error
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
             raise TransportError("refused", f"cannot reach {request.url}: {error}") from error
+        except aiohttp.SocketTimeoutError as error:
+            message = f"{request.url} gave no byte of an answer for {request.patience or 0:g} s"
+            raise TransportError("timeout", message) from error
         except TimeoutError as error:
-            message = f"{request.url} gave no answer within {self._timeouts.total:g} s"
+            message = f"{request.url} gave no answer within {total:g} s"
             raise TransportError("timeout", message) from error
         except (aiohttp.ClientError, ConnectionError) as error:
             message = f"the connection to {request.url} broke: {type(error).__name__}: {error}"

@@ -32,6 +32,8 @@ class Request:
     """Whose limits count: `openai`, `local`, or the host."""
     model: str | None = None
     """The model asked for, if one is."""
+    patience: float | None = None
+    """Seconds without a byte of an answer after which a try ends; None: only the whole of it is limited."""
 
     @property
     def body(self) -> bytes:
