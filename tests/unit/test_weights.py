@@ -7,7 +7,7 @@ import pytest
 from stagebook.llm.weights import MODELS, Weights, find_weights, known, locate, model_folder
 from stagebook.model.errors import ModelNotInstalled, NotFound
 
-ABSENT = Weights("gone", "stagebook-no-such-distribution", "1", "gone/gone.gguf", "", 0, 1024)
+ABSENT = Weights("gone", "stagebook-no-such-distribution", "1", "", "gone/gone.gguf", "", 0, 1024)
 
 
 def test_an_unknown_local_model_is_not_found_and_the_known_ones_are_named() -> None:

