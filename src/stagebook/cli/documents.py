@@ -35,7 +35,7 @@ async def write_documents(run: Run, graph: Graph, ledger: Ledger, url: str | Non
     Raises:
         OSError: A file cannot be written.
     """
-    folder = (locate(url).folder or DEFAULT.parent) / "runs" / file_name(run.run_id)
+    folder = texts_folder(run.run_id, url)
     written = []
     for spec in sorted(graph.stages.values(), key=lambda one: one.position):
         if spec.text_field is None or spec.axis or spec.streams:
@@ -49,6 +49,11 @@ async def write_documents(run: Run, graph: Graph, ledger: Ledger, url: str | Non
         path.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
         written.append(Document(spec.name, path))
     return written
+
+
+def texts_folder(run_id: str, url: str | None) -> Path:
+    """Say where the texts of a run are."""
+    return (locate(url).folder or DEFAULT.parent) / "runs" / file_name(run_id)
 
 
 def file_name(name: str) -> str:

@@ -1,6 +1,7 @@
 """Large payloads as files beside the ledger, named by their content."""
 
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -58,6 +59,29 @@ class BlobFiles:
                 f"the ledger's file {self._folder / location} cannot be read ({error.strerror}); "
                 "it belongs beside the database: restore it from where that came from"
             ) from error
+
+    def remove(self, location: str) -> None:
+        """Remove a file that no row names any more; one that is gone already is as well.
+
+        Raises:
+            OSError: It cannot be removed.
+        """
+        (self._folder / location).unlink(missing_ok=True)
+
+    def has(self, location: str) -> bool:
+        """Whether a file is there."""
+        return (self._folder / location).is_file()
+
+    def locations(self) -> list[str]:
+        """List the files that are there whole, sorted; what is being written at this moment is not among them."""
+        found = (path for path in self._folder.glob("??/*") if not path.name.startswith("."))
+        return sorted(f"{path.parent.name}/{path.name}" for path in found)
+
+    def leftovers(self, seconds: float) -> list[str]:
+        """List the halves of files whose writer was killed: those that nobody has touched for so long."""
+        before = time.time() - seconds
+        found = (path for path in self._folder.glob("??/.*") if path.stat().st_mtime < before)
+        return sorted(f"{path.parent.name}/{path.name}" for path in found)
 
 
 def _write_whole(path: Path, body: bytes) -> None:

@@ -2,16 +2,39 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from stagebook.ledger.claim import Locks
+from stagebook.ledger.claim import HeldLock, Locks
 from stagebook.ledger.placing import placed
+from stagebook.ledger.progress import Told, untold
+from stagebook.ledger.sqlite import reading
 from stagebook.ledger.sqlite.database import SqliteDatabase
+from stagebook.ledger.sqlite.integrity import Check, Checked, Fixed, fix_orphans
+from stagebook.ledger.sqlite.removal import delete_run, forget_bodies, take_away
 from stagebook.ledger.sqlite.run_export import RunExport
 from stagebook.ledger.sqlite.run_import import Imported, import_run, read_document
 from stagebook.ledger.sqlite.transaction import writing
 from stagebook.ledger.sqlite.typed_views import TypedView, install_typed_views, typed_views
-from stagebook.model.errors import InputError
+from stagebook.ledger.sqlite.unused import TakenAway, sweep
+from stagebook.model.errors import InputError, LedgerError, RunIsDriven
+
+BATCH: Final = 100
+"""Runs whose bodies are let go in one transaction: others that write wait no longer than for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgedRuns:
+    """What a purge came to."""
+
+    runs: int
+    """Whose bodies are gone."""
+    driven: tuple[str, ...]
+    """Left alone, since somebody drives them."""
+    exchanges: int
+    taken: TakenAway
 
 
 class Upkeep:
@@ -83,3 +106,112 @@ class Upkeep:
             )
         except InputError as error:
             raise InputError(f"{path} cannot be imported: {error}") from error
+
+    async def check(self, told: Told = untold) -> Checked:
+        """Look the whole ledger over; changes nothing.
+
+        Args:
+            told: How far it has come.
+        """
+        return await self._database.survey(self._check, told)
+
+    def _check(self, connection: sqlite3.Connection, told: Told) -> Checked:
+        return Check(connection, self._database.blobs, told, files=self._database.files).look()
+
+    async def fix(self) -> Fixed:
+        """Remove what belongs to nothing: rows, payloads and files. Everything else is left as it is.
+
+        Raises:
+            LedgerError: The ledger cannot be written.
+        """
+        blobs = self._database.blobs
+        fixed = await self._database.change(writing(fix_orphans), blobs, files=self._database.files)
+        await self._sweep(fixed.files)
+        return fixed
+
+    async def delete(self, run: int, run_id: str, told: Told = untold) -> TakenAway:
+        """Delete a run with everything that only it needs.
+
+        Its rows go first, in one commit, then its files: a kill between leaves files that belong to nothing, which
+        `check` finds and `fix` removes.
+
+        Args:
+            run: Its id.
+            run_id: Its readable id.
+            told: How far it has come.
+
+        Raises:
+            RunIsDriven: A living process drives it.
+            LedgerError: The ledger cannot be written.
+        """
+        lock = self._lock(run_id)
+        if lock is None:
+            raise RunIsDriven(self._who_drives(run_id))
+        try:
+            told("rows", 0, 1)
+            taken = await self._database.change(writing(delete_run), self._database.blobs, run)
+            told("files", 0, len(taken.files))
+            await self._sweep(taken.files)
+        finally:
+            lock.release()
+        return taken
+
+    async def purge_bodies(self, runs: Sequence[tuple[int, str]], told: Told = untold) -> PurgedRuns:
+        """Remove the bodies of what runs sent and were answered; rows, tokens, costs and outputs stay.
+
+        Exchanges let go of their bodies first, then what nothing names any more is deleted, then its files: a kill
+        between leaves what `check` finds and `fix` removes.
+
+        Args:
+            runs: Ids and readable ids; those that somebody drives are left alone.
+            told: How far it has come.
+
+        Raises:
+            LedgerError: The ledger cannot be written.
+        """
+        named: set[bytes] = set()
+        driven: list[str] = []
+        exchanges = 0
+        for start in range(0, len(runs), BATCH):
+            told("runs", start, len(runs))
+            locked = [(number, run_id, self._lock(run_id)) for number, run_id in runs[start : start + BATCH]]
+            try:
+                driven += [run_id for _, run_id, lock in locked if lock is None]
+                mine = [number for number, _, lock in locked if lock is not None]
+                purged = await self._database.change(writing(forget_bodies), mine)
+            finally:
+                for _, _, lock in locked:
+                    if lock is not None:
+                        lock.release()
+            named |= purged.payloads
+            exchanges += purged.exchanges
+        told("payloads", 0, len(named))
+        taken = await self._database.change(writing(take_away), self._database.blobs, named)
+        told("files", 0, len(taken.files))
+        await self._sweep(taken.files)
+        return PurgedRuns(len(runs) - len(driven), tuple(driven), exchanges, taken)
+
+    async def _sweep(self, files: Sequence[str]) -> None:
+        if not files:
+            return
+        try:
+            await self._database.change(writing(sweep), self._database.blobs, files)
+        except OSError as error:
+            raise LedgerError(
+                f"a file of the ledger cannot be removed: {error.strerror} ({error.filename}); the rows are gone: "
+                "check the permissions of its folder, then `stagebook check --fix`"
+            ) from error
+
+    def _lock(self, run_id: str) -> HeldLock | None:
+        try:
+            return self._locks.take(run_id)
+        except OSError as error:
+            raise LedgerError(
+                f"the run {run_id} cannot be locked: {error.strerror} ({error.filename}); "
+                "check the folder's permissions"
+            ) from error
+
+    def _who_drives(self, run_id: str) -> str:
+        driver = self._database.read(reading.driver, run_id)
+        who = "another process" if driver is None else f"process {driver[0]}"
+        return f"{run_id} is driven by {who}, so it was not deleted: wait for its end, or pause it first"

@@ -17,11 +17,13 @@ def read_request(connection: sqlite3.Connection, blobs: BlobFiles, exchange: int
         LedgerError: What is stored is not what was sent.
     """
     row = connection.execute(
-        "SELECT method, url, request_hash, skeleton FROM exchanges WHERE id = ?", (exchange,)
+        "SELECT method, url, request_hash, request_size, skeleton FROM exchanges WHERE id = ?", (exchange,)
     ).fetchone()
     if row is None:
         raise NotFound(f"exchange {exchange} is not in this ledger")
-    method, url, digest, skeleton = row
+    method, url, digest, size, skeleton = row
+    if skeleton is None and size > 0:
+        raise NotFound(f"the request of exchange {exchange} was purged; its hash, tokens and cost are kept")
     body = b""
     if skeleton is not None:
         splices = connection.execute(
