@@ -35,7 +35,7 @@ def models(context: click.Context, *, as_json: bool) -> None:
     for one in local:
         table.add_row(one["model"], "here" if one["usable"] else "-", one["path"] or one["mend"])
     for one in providers:
-        table.add_row(f"{one['provider']}:...", "ready" if one["usable"] else "-", one["address"] or one["mend"])
+        table.add_row(f"{one['provider']}:...", "ready" if one["usable"] else "-", one["address"] or _short(one))
     results().print(table)
 
 
@@ -49,6 +49,10 @@ def get(name: str) -> None:
         notes().say(f"fetching {weights.size // 10**6} MB into {model_folder()}")
         found = fetch(weights)
     click.echo(f"local:{name} is in {found}")
+
+
+def _short(provider: dict[str, Any]) -> str:
+    return f"set {PROVIDERS[provider['provider']].key_env}"
 
 
 def _provider(name: str) -> dict[str, Any]:
