@@ -42,7 +42,7 @@ def resolve(headers: Mapping[str, str], environment: Mapping[str, str]) -> dict[
             raise MissingKey(f"the environment variable {match[1]} is not set; set it to the key and run again")
         return found
 
-    return {name: REFERENCE.sub(value, text) for name, text in headers.items()}
+    return {name: REFERENCE.sub(value, text) if "env:" in text else text for name, text in headers.items()}
 
 
 def redact(text: str, known: tuple[str, ...] = ()) -> str:

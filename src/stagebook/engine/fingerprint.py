@@ -3,7 +3,7 @@
 from hashlib import blake2b
 
 from stagebook.definition.graph import PromptSpec, StageSpec
-from stagebook.model.exchange import DIGEST_SIZE, Request
+from stagebook.model.exchange import DIGEST_SIZE, Request, hash_into
 
 
 def of_computing(spec: StageSpec, read: bytes) -> bytes:
@@ -36,5 +36,5 @@ def _hash(*parts: bytes) -> bytes:
     hasher = blake2b(digest_size=DIGEST_SIZE)
     for part in parts:
         hasher.update(len(part).to_bytes(8, "big"))
-        hasher.update(part)
+        hash_into(hasher, part)
     return hasher.digest()

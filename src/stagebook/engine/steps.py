@@ -35,6 +35,9 @@ from stagebook.model.prompt import Prompt
 from stagebook.model.records import Step
 from stagebook.model.status import StepStatus
 
+_DEEPEST = 10
+"""Errors behind an error that are looked at: an SDK makes its own of httpx2's, which the door makes of ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Crew:
@@ -97,7 +100,10 @@ class StepRunner:
             except StagebookError as failure:
                 error = failure
             except Exception as failure:  # noqa: BLE001  whatever a stage's own function raises is that step's failure
-                error = StageFailed(_told(key, failure))
+                behind = _behind(failure)
+                if isinstance(behind, WriteRefused):
+                    raise behind from None
+                error = StageFailed(_told(key, failure) + (f" ({behind})" if behind is not None else ""))
             final = attempt == first + spec.policy.attempts - 1 or not isinstance(error, StageFailed)
             await self._end(work, StepStatus.FAILED, reason=str(error), error=error, final=final)
             if final:
@@ -128,7 +134,8 @@ class StepRunner:
         self._start(work, fingerprint, bound)
         for read in work.spec.reads:
             if read.kind is ReadKind.DOOR:
-                bound.values[read.parameter] = StageDoor(self._crew.door, work.journal)
+                crew = self._crew
+                bound.values[read.parameter] = StageDoor(crew.door, work.journal, crew.client.recognise)
             elif read.kind is ReadKind.LLM:
                 model = self._crew.settings.model_of(work.spec)
                 bound.values[read.parameter] = StageLlm(self._crew.client, work.journal, model)
@@ -198,7 +205,8 @@ class StepRunner:
         messages = prompt.template.render({**bound.values, **(more or {})})
         question = Prompt(messages, prompt.sampling, spec.output.__name__ if prompt.schema else None, prompt.schema)
         model = crew.settings.model_of(spec) or prompt.model
-        fingerprint = of_prompt(spec, prompt, crew.client.request(question, model))
+        request = crew.client.request(question, model)
+        fingerprint = of_prompt(spec, prompt, request)
         if self._unchanged(work, fingerprint):
             return StepStatus.COMPLETED
         self._start(work, fingerprint, bound)
@@ -223,6 +231,7 @@ class StepRunner:
             read,
             tries=crew.settings.tries or prompt.tries,
             salvage=salvage if crew.settings.lenient else None,
+            written=request,
         )
         data, warnings = answer.value
         return await self._finish(work, data, [*answer.warnings, *warnings])
@@ -347,6 +356,16 @@ def _data(work: _Work, made: object) -> bytes:
         return kept(made)
     except Complaint as complaint:
         raise StageFailed(f"{name(work.key)} returned what JSON cannot hold: {complaint}") from complaint
+
+
+def _behind(error: Exception) -> StagebookError | None:
+    """Find the error of ours of which an SDK made one of its own."""
+    cause = error.__cause__
+    for _ in range(_DEEPEST):
+        if cause is None or isinstance(cause, StagebookError):
+            break
+        cause = cause.__cause__
+    return cause if isinstance(cause, StagebookError) else None
 
 
 def _told(key: StepKey, error: Exception) -> str:

@@ -61,6 +61,8 @@ class ModelClient:
         self._environment = environment
         self._prices = prices or PriceBook()
         self._sdk_requests: SdkRequests | None = None
+        self._endpoints: dict[str, tuple[Endpoint, str]] = {}
+        """By model, as they were found first."""
 
     def check(self, model: str) -> None:
         """See that a model, and each that would stand in for it, can be asked, before anything is run.
@@ -94,6 +96,7 @@ class ModelClient:
         tries: int,
         salvage: Reader[T] | None = None,
         tools: Toolbox | None = None,
+        written: Request | None = None,
     ) -> Answer[T]:
         """Ask until an answer can be used.
 
@@ -108,6 +111,7 @@ class ModelClient:
             tries: Most answers paid for.
             salvage: Makes a value of the last answer with fewer demands, once the tries are used up; None to fail.
             tools: What the prompt's tools are.
+            written: The prompt's request to the first model, where it was written already.
 
         Raises:
             ProviderError: No answer, from none of the models.
@@ -117,7 +121,8 @@ class ModelClient:
         line, tools = Line(alternatives(model)), tools or Toolbox()
         conversation = replace(prompt, tools=tools.specs) if tools.specs else prompt
         while True:
-            asked = await self._send(conversation, line, journal)
+            asked = await self._send(conversation, line, journal, written)
+            written = None
             sent, reply, reason, failure = asked.sent, asked.reply, asked.reason, asked.failure
             if reply is not None and reply.calls and reason is None:
                 await self._door.parsed(sent.response)
@@ -153,12 +158,14 @@ class ModelClient:
                 turn = Message("assistant", (text or "(empty)",)), Message("user", (COMPLAINT.format(reason=reason),))
                 conversation = replace(conversation, messages=(*conversation.messages, *turn))
 
-    async def _send(self, prompt: Prompt, line: Line, journal: Journal) -> "_Asked":
+    async def _send(self, prompt: Prompt, line: Line, journal: Journal, written: Request | None) -> "_Asked":
         """Send a prompt to the model whose turn it is, and to the next where its provider fails."""
+        first = line.model
         line.recall(lambda model: journal.foresees(self.request(prompt, model).digest()))
         while True:
             try:
-                asked = await self._send_to(prompt, line.model, journal)
+                request = written if written is not None and line.model is first else self.request(prompt, line.model)
+                asked = await self._send_to(request, line.model, journal)
             except line.passed_over as error:
                 if not line.advance(error):
                     raise
@@ -167,9 +174,9 @@ class ModelClient:
                 if not (failed and line.advance(ProviderUnavailable(asked.reason or ""))):
                     return asked
 
-    async def _send_to(self, prompt: Prompt, model: str, journal: Journal) -> "_Asked":
+    async def _send_to(self, request: Request, model: str, journal: Journal) -> "_Asked":
         reached, name = self._reached(model)
-        codec, request = reached.provider.codec, self.request(prompt, model)
+        codec = reached.provider.codec
 
         def meter(response: Response) -> Charge | None:
             found = codec.metered(response.body)
@@ -183,8 +190,11 @@ class ModelClient:
         return _looked(Sent(answer, free=sent.free), codec)
 
     def _reached(self, model: str) -> tuple[Endpoint, str]:
-        provider, name = split_model(model)
-        return endpoint(provider, self._environment), name
+        found = self._endpoints.get(model)
+        if found is None:
+            provider, name = split_model(model)
+            found = self._endpoints[model] = endpoint(provider, self._environment), name
+        return found
 
 
 @dataclass(frozen=True, slots=True)

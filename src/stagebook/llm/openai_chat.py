@@ -5,6 +5,7 @@ Format: OpenAI API reference, "Create chat completion".
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
@@ -13,7 +14,7 @@ from stagebook.llm.codec import Metered, Reply, Unreadable, escaped, has_images,
 from stagebook.llm.strict_schema import strict
 from stagebook.model.errors import ContextTooLong, ProviderError
 from stagebook.model.exchange import Response
-from stagebook.model.prompt import Message, Prompt, ToolCall, ToolSpec
+from stagebook.model.prompt import Message, Prompt, Sampling, ToolCall, ToolSpec
 from stagebook.model.usage import Usage
 
 Structured = Literal["json_schema", "json_object"]
@@ -80,35 +81,47 @@ def encode(
     Returns:
         The exact body, cut where large parts begin and end.
     """
+    inline = prompt.schema is not None and structured != "json_schema"
+    schema = None if inline else prompt.schema
+    head = _head(model, prompt.sampling, limit_field, prompt.schema_name or "answer", schema, inline, prompt.tools)
+    segments = [head]
+    for index, message in enumerate(instructed(prompt) if inline else prompt.messages):
+        if index:
+            segments.append(b",")
+        segments.extend(_written(message))
+    segments.append(b"]}")
+    return tuple(segments)
+
+
+@lru_cache(maxsize=256)
+def _head(
+    model: str,
+    sampling: Sampling,
+    limit_field: str,
+    name: str,
+    schema: bytes | None,
+    inline: bool,  # noqa: FBT001  all of them are told apart by their place alone, as a cache does
+    tools: tuple[ToolSpec, ...],
+) -> bytes:
+    """Write what is the same in every request of a stage, up to where its messages begin."""
     head: dict[str, Any] = {"model": model}
-    sampling = prompt.sampling
     if sampling.max_tokens is not None:
         head[limit_field] = sampling.max_tokens
     for field in ("temperature", "top_p", "seed", "reasoning_effort"):
         value = getattr(sampling, field)
         if value is not None:
             head[field] = value
-    messages = prompt.messages
-    if prompt.schema is not None:
-        if structured == "json_schema":
-            held, schema = strict(orjson.loads(prompt.schema))
-            name = prompt.schema_name or "answer"
-            head["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": name, "strict": held, "schema": schema},
-            }
-        else:
-            head["response_format"] = {"type": "json_object"}
-            messages = instructed(prompt)
-    if prompt.tools:
-        head["tools"] = [{"type": "function", "function": function_tool(tool)} for tool in prompt.tools]
-    segments = [orjson.dumps(head)[:-1] + b',"messages":[']
-    for index, message in enumerate(messages):
-        if index:
-            segments.append(b",")
-        segments.extend(_written(message))
-    segments.append(b"]}")
-    return tuple(segments)
+    if inline:
+        head["response_format"] = {"type": "json_object"}
+    elif schema is not None:
+        held, rewritten = strict(orjson.loads(schema))
+        head["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": name, "strict": held, "schema": rewritten},
+        }
+    if tools:
+        head["tools"] = [{"type": "function", "function": function_tool(tool)} for tool in tools]
+    return orjson.dumps(head)[:-1] + b',"messages":['
 
 
 def function_tool(tool: ToolSpec) -> dict[str, Any]:

@@ -3,15 +3,41 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Protocol
 
 DIGEST_SIZE: Final = 16
 """Bytes of a content hash. 128 bits: a collision would take about 2**64 tries made on purpose."""
 
 
+_HELD: Final = 2047
+"""Most bytes that hashlib hashes without letting go of the interpreter's lock (HASHLIB_GIL_MINSIZE - 1)."""
+_SMALL: Final = 1 << 16
+"""Bytes up to which getting the lock back, with other threads at work, costs more than hashing does."""
+
+
+class Hasher(Protocol):
+    """What hashlib makes."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take more bytes."""
+        ...
+
+
+def hash_into(hasher: Hasher, data: bytes) -> None:
+    """Feed bytes to a hasher, without giving the interpreter's lock away where there is little to do."""
+    if _HELD < len(data) <= _SMALL:
+        view = memoryview(data)
+        for at in range(0, len(data), _HELD):
+            hasher.update(view[at : at + _HELD])
+    else:
+        hasher.update(data)
+
+
 def content_hash(data: bytes) -> bytes:
     """Hash bytes for addressing: BLAKE2b (RFC 7693) with a digest of 16 bytes."""
-    return blake2b(data, digest_size=DIGEST_SIZE).digest()
+    hasher = blake2b(digest_size=DIGEST_SIZE)
+    hash_into(hasher, data)
+    return hasher.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +70,7 @@ class Request:
         """The request's identity for replay: a hash of method, address and body (not of headers: they hold secrets)."""
         hasher = blake2b(f"{self.method} {self.url}\n".encode(), digest_size=DIGEST_SIZE)
         for segment in self.segments:
-            hasher.update(segment)
+            hash_into(hasher, segment)
         return hasher.digest()
 
 
