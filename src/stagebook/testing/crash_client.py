@@ -86,7 +86,12 @@ async def _drive(errand: Errand, ledgers: type[Ledger]) -> int:
 
 def environment(base_url: str) -> dict[str, str]:
     """What a client sees of the provider."""
-    return {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "not-a-secret"}
+    return {
+        "OPENAI_BASE_URL": base_url,
+        "OPENAI_API_KEY": "not-a-secret",
+        "ANTHROPIC_BASE_URL": base_url.removesuffix("/v1"),
+        "ANTHROPIC_API_KEY": "not-a-secret",
+    }
 
 
 class Struck:
