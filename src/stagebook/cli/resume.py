@@ -4,10 +4,11 @@ import os
 
 import click
 
-from stagebook.cli.console import stdout_kept_clean
+from stagebook.cli.console import notes, stdout_kept_clean
 from stagebook.cli.driving import Outcome, Telling, drive, finish
 from stagebook.cli.opened import open_existing
 from stagebook.cli.options import json_option, ledger_option, run_argument
+from stagebook.cli.quantities import plural
 from stagebook.definition.loading import find
 from stagebook.engine.api import reopen
 from stagebook.engine.session import Site
@@ -32,6 +33,10 @@ def resume(*, run_id: str, take_over: bool, as_json: bool, ledger: str | None) -
 async def _resume(run_id: str, telling: Telling) -> Outcome:
     async with await open_existing(telling.ledger) as ledger:
         again = await reopen(ledger, run_id)
+        purged = await ledger.upkeep.answers_to_ask_again(again.id)
+        if purged:
+            what = f"{plural(purged, 'recorded answer')} of unfinished steps had been purged"
+            notes().say(f"{what}: what they answered is asked, and paid for, again")
         with stdout_kept_clean():  # a user's file may print when it is imported
             graph = find(again.source).pipeline.check()
         return await drive(again, graph, Site(ledger, os.environ), telling)

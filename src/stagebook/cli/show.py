@@ -12,9 +12,10 @@ from stagebook.cli.options import json_option, ledger_option, run_argument
 from stagebook.cli.report import print_head, print_told
 from stagebook.cli.show_step import print_item, print_step, print_steps
 from stagebook.cli.stage_table import stage_table
+from stagebook.insight.attempts import AttemptDocument, attempts_of
 from stagebook.insight.exchanges import ExchangeDocument, exchanges_of
 from stagebook.insight.overview import describe
-from stagebook.insight.run_document import RunDocument, StageDocument
+from stagebook.insight.run_document import RunDocument, StageDocument, iso
 from stagebook.insight.steps import StepDocument, one_step, steps_of
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import NotFound
@@ -35,14 +36,15 @@ def show(*, run_id: str, stage: str | None, item: str | None, as_json: bool, led
     async def work(opened: Ledger) -> None:
         document = await describe(opened, run_id)
         if stage is None:
-            _show_run(document, as_json=as_json)
+            found = await opened.run(document.run_id)
+            _show_run(document, await opened.upkeep.purged_at(found.id), as_json=as_json)
         else:
             await _show_stage(opened, document, stage, item, as_json=as_json)
 
     look(ledger, work)
 
 
-def _show_run(run: RunDocument, *, as_json: bool) -> None:
+def _show_run(run: RunDocument, purged_at: int | None, *, as_json: bool) -> None:
     if as_json:
         print_json(run.to_json())
         return
@@ -52,6 +54,8 @@ def _show_run(run: RunDocument, *, as_json: bool) -> None:
         console.print(f"tags: {', '.join(run.tags)}", style="dim")
     if run.parent is not None:
         console.print(f"forked from {run.parent}", style="dim")
+    if purged_at is not None:
+        console.print(f"what it asked and was answered was purged on {iso(purged_at)[:10]}", style="dim")
     console.print()
     console.print(stage_table(run))
     print_told(console, "error", run.errors, whole=True)
@@ -63,6 +67,7 @@ class _Found:
     """One step in full."""
 
     step: StepDocument
+    attempts: list[AttemptDocument]
     exchanges: list[ExchangeDocument]
     outputs: dict[str, Any]
     """Item -> what was made; a stage that yields items may have many."""
@@ -85,16 +90,24 @@ async def _show_stage(ledger: Ledger, document: RunDocument, name: str, item: st
             print_steps(results(), stage, steps)
         return
     step = one_step(steps, name, item)
-    found = _Found(step, await exchanges_of(ledger, run.id, step.id), await _outputs(ledger, run, step))
+    found = _Found(
+        step,
+        await attempts_of(ledger, step.id, driven=ledger.is_driven(run.run_id)),
+        await exchanges_of(ledger, run.id, step.id),
+        await _outputs(ledger, run, step),
+    )
     if as_json:
-        full = step.to_json() | {"exchanges": [exchange.to_json() for exchange in found.exchanges]}
+        full = step.to_json() | {
+            "history": [attempt.to_json() for attempt in found.attempts],
+            "exchanges": [exchange.to_json() for exchange in found.exchanges],
+        }
         if step.item in found.outputs:
             full["output"] = found.outputs[step.item]
         else:
             full["items"] = found.outputs
         print_json({"run_id": run.run_id, "stage": stage.to_json(), "steps": [full]})
     else:
-        print_step(results(), step, found.exchanges, found.outputs)
+        print_step(results(), step, found.attempts, found.exchanges, found.outputs)
 
 
 def _show_item(stage: str, item: str, output: Any, *, as_json: bool) -> None:

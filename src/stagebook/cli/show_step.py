@@ -11,6 +11,7 @@ from rich.table import Table
 from stagebook.cli.console import harmless
 from stagebook.cli.quantities import count, duration, money, plural
 from stagebook.cli.stage_table import styled
+from stagebook.insight.attempts import AttemptDocument
 from stagebook.insight.exchanges import ExchangeDocument
 from stagebook.insight.run_document import StageDocument
 from stagebook.insight.steps import StepDocument
@@ -51,9 +52,13 @@ def print_steps(console: Console, stage: StageDocument, steps: Sequence[StepDocu
 
 
 def print_step(
-    console: Console, step: StepDocument, exchanges: Sequence[ExchangeDocument], outputs: Mapping[str, Any]
+    console: Console,
+    step: StepDocument,
+    attempts: Sequence[AttemptDocument],
+    exchanges: Sequence[ExchangeDocument],
+    outputs: Mapping[str, Any],
 ) -> None:
-    """Print one step: its calls, the prompt as it was sent last, the answer as it came, and what was made of it."""
+    """Print one step: its attempts, its calls, the last prompt as it was sent, the answer, and what was made of it."""
     name = f"{step.stage}[{harmless(step.item)}]" if step.item else step.stage
     tokens = step.input_tokens + step.output_tokens
     parts = [plural(step.attempts, "attempt")] if step.attempts else []
@@ -66,6 +71,7 @@ def print_step(
         console.print(harmless(step.reason), style="red" if step.status == "failed" else "dim")
     for warning in step.warnings:
         console.print(harmless(warning), style="yellow")
+    _print_attempts(console, attempts)
     _print_exchanges(console, exchanges)
     _print_outputs(console, step, outputs)
 
@@ -81,6 +87,19 @@ def _remark(step: StepDocument) -> str:
     return next(iter((step.reason or "", *step.warnings)), "").partition("\n")[0]
 
 
+def _print_attempts(console: Console, attempts: Sequence[AttemptDocument]) -> None:
+    """Print a line per attempt, unless there was only one and it went well."""
+    if len(attempts) < 2 and all(one.error_type is None for one in attempts):  # noqa: PLR2004  two are several
+        return
+    _heading(console, plural(len(attempts), "attempt"))
+    for one in attempts:
+        taken = "" if one.seconds is None else f" after {duration(one.seconds)}"
+        error = "" if one.error_type is None else f" ({one.error_type})"
+        console.print(f"{one.number}. ", styled(one.status), f"{taken}{harmless(error)}", sep="", soft_wrap=True)
+        if one.reason:
+            console.print(f"   {harmless(one.reason)}", style="yellow", soft_wrap=True)
+
+
 def _print_exchanges(console: Console, exchanges: Sequence[ExchangeDocument]) -> None:
     if not exchanges:
         return
@@ -91,10 +110,15 @@ def _print_exchanges(console: Console, exchanges: Sequence[ExchangeDocument]) ->
         spent = (
             f", {count(one.input_tokens)} tokens read, {count(one.output_tokens)} written" if one.input_tokens else ""
         )
-        console.print(f"{number}. {harmless(one.target)} {one.state}{status}{spent}{taken}", soft_wrap=True)
+        again = f", attempt {one.attempt}" if one.attempt > 1 else ""
+        again += f", try {one.try_number}" if one.try_number > 1 else ""
+        console.print(f"{number}. {harmless(one.target)} {one.state}{status}{again}{spent}{taken}", soft_wrap=True)
         for what, text in (("complaint", one.complaint), ("error", one.error)):
             if text:
                 console.print(f"   {what}: {harmless(text)}", style="yellow")
+    purged = sum(one.purged for one in exchanges)
+    if purged:
+        console.print(f"what was asked and answered in {plural(purged, 'call')} was purged", style="dim")
     last = next((one for one in reversed(exchanges) if one.messages), None)
     if last is not None:
         _heading(console, "prompt" if last is exchanges[-1] else "prompt (of the last model call)")

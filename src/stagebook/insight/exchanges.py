@@ -15,7 +15,8 @@ from stagebook.model.usage import dollars
 MOST: Final = 10_000
 _EXCHANGES: Final = """
 SELECT id, kind, state, attempt, try_number, method, url, provider, model, http_status, complaint, error,
-    input_tokens, output_tokens, cost, received_at - sent_at, response
+    input_tokens, output_tokens, cost, received_at - sent_at, response,
+    (skeleton IS NULL AND request_size > 0) OR (response IS NULL AND state IN ('received', 'parsed')) AS purged
 FROM exchanges WHERE run = ? AND step = ? ORDER BY id
 """
 
@@ -56,6 +57,8 @@ class ExchangeDocument:
     """The prompt as it was rendered, with the turns before; empty for what is no model call."""
     answer: str | None
     """The answer's text; of what is no model call, its body."""
+    purged: bool
+    """Whether its bodies were removed: what was asked and answered can no longer be read."""
 
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON has it."""
@@ -74,6 +77,7 @@ class ExchangeDocument:
             "seconds": self.seconds,
             "messages": [{"role": one.role, "text": one.text} for one in self.messages],
             "answer": self.answer,
+            "purged": self.purged,
         }
 
 
@@ -96,6 +100,7 @@ async def _document(ledger: Ledger, row: dict[str, Cell]) -> ExchangeDocument:
     taken = row["received_at - sent_at"]
     response = row["response"]
     answer = await _answer(ledger, response, codec) if isinstance(response, bytes) else None
+    asked = is_model and not row["purged"]
     return ExchangeDocument(
         kind=str(row["kind"]),
         state=str(row["state"]),
@@ -109,8 +114,9 @@ async def _document(ledger: Ledger, row: dict[str, Cell]) -> ExchangeDocument:
         output_tokens=_number(row["output_tokens"]),
         cost=None if row["cost"] is None else _number(row["cost"]),
         seconds=None if taken is None else round(_number(taken) / 1e6, 3),
-        messages=await _messages(ledger, _number(row["id"]), codec) if is_model and codec is not None else (),
+        messages=await _messages(ledger, _number(row["id"]), codec) if asked and codec is not None else (),
         answer=answer,
+        purged=bool(row["purged"]),
     )
 
 

@@ -13,7 +13,7 @@ from stagebook.ledger.progress import Told, untold
 from stagebook.ledger.sqlite import reading
 from stagebook.ledger.sqlite.database import SqliteDatabase
 from stagebook.ledger.sqlite.integrity import Check, Checked, Fixed, fix_orphans
-from stagebook.ledger.sqlite.removal import delete_run, forget_bodies, take_away
+from stagebook.ledger.sqlite.removal import answers_to_ask_again, delete_run, forget_bodies, purged_at, take_away
 from stagebook.ledger.sqlite.run_export import RunExport
 from stagebook.ledger.sqlite.run_import import Imported, import_run, read_document
 from stagebook.ledger.sqlite.transaction import writing
@@ -190,6 +190,14 @@ class Upkeep:
         told("files", 0, len(taken.files))
         await self._sweep(taken.files)
         return PurgedRuns(len(runs) - len(driven), tuple(driven), exchanges, taken)
+
+    async def purged_at(self, run: int) -> int | None:
+        """Say when bodies of a run were purged last, in microseconds since 1970; None where they never were."""
+        return await self._database.read_apart(purged_at, run)
+
+    async def answers_to_ask_again(self, run: int) -> int:
+        """Count the purged answers of a run's steps that are not done: a resume asks for them again."""
+        return await self._database.read_apart(answers_to_ask_again, run)
 
     async def _sweep(self, files: Sequence[str]) -> None:
         if not files:

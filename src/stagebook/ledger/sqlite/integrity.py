@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.progress import Told
@@ -125,7 +125,7 @@ class Check:
             yield Finding(Kind.ORPHAN, what, _FIX) if one.owner else Finding(Kind.MISSING, what, _RESTORE)
 
     def _payloads(self) -> Iterator[Finding]:
-        for digest in self._each("payloads", "SELECT hash FROM payloads ORDER BY id"):
+        for (digest,) in self._each("payloads", "SELECT hash FROM payloads ORDER BY id"):
             try:
                 data = read_payload(self._connection, self._blobs, digest)
             except (LedgerError, NotFound) as error:
@@ -135,7 +135,7 @@ class Check:
                 yield Finding(Kind.DAMAGED, f"payload {digest.hex()} does not have its hash", _RESTORE)
 
     def _requests(self) -> Iterator[Finding]:
-        for exchange in self._each("requests", "SELECT id FROM exchanges WHERE skeleton IS NOT NULL ORDER BY id"):
+        for (exchange,) in self._each("requests", "SELECT id FROM exchanges WHERE skeleton IS NOT NULL ORDER BY id"):
             try:
                 read_request(self._connection, self._blobs, exchange)
             except (LedgerError, NotFound) as error:
@@ -146,7 +146,7 @@ class Check:
             SELECT o.id, r.run_id, o.stage, o.item, o.version, o.content_hash, o.nul_replaced, o.data, o.size
             FROM outputs o LEFT JOIN runs r ON r.id = o.run WHERE o.content_hash IS NOT NULL ORDER BY o.id
         """
-        for _, run_id, stage, item, version, digest, replaced, data, size in self._each_row("outputs", sql):
+        for _, run_id, stage, item, version, digest, replaced, data, size in self._each("outputs", sql):
             where = f"version {version} of {stage}{f'[{item}]' if item else ''} in {run_id}"
             if data is None:
                 yield Finding(Kind.MISSING, f"{where} has a hash and no data", _RESTORE)
@@ -195,11 +195,7 @@ class Check:
             if not self._blobs.has(location):
                 yield Finding(Kind.MISSING, f"the file blobs/{location} is named by a row and not there", _RESTORE)
 
-    def _each(self, what: str, sql: str) -> Iterator[bytes | int | str]:
-        for row in self._each_row(what, sql):
-            yield row[0]
-
-    def _each_row(self, what: str, sql: str) -> Iterator[tuple[object, ...]]:
+    def _each(self, what: str, sql: str) -> Iterator[tuple[Any, ...]]:  # Any: one type per column
         counting = f"SELECT count(*) FROM ({sql})"  # noqa: S608  one of ours
         total = self._connection.execute(counting).fetchone()[0]
         for done, row in enumerate(self._connection.execute(sql)):

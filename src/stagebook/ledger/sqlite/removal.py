@@ -99,6 +99,29 @@ def forget_bodies(connection: sqlite3.Connection, runs: Sequence[int]) -> Purged
     return Purged(count, frozenset(named))
 
 
+def purged_at(connection: sqlite3.Connection, run: int) -> int | None:
+    """Say when bodies of a run were purged last; None where they never were."""
+    purged = """SELECT 1 FROM exchanges WHERE run = ? AND ((skeleton IS NULL AND request_size > 0)
+        OR (response IS NULL AND state IN ('received', 'parsed'))) LIMIT 1"""
+    if connection.execute(purged, (run,)).fetchone() is None:  # cheap, where looking for the event is not
+        return None
+    row = connection.execute("SELECT max(at) FROM events WHERE run = ? AND kind = 'purged'", (run,)).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def answers_to_ask_again(connection: sqlite3.Connection, run: int) -> int:
+    """Count the purged answers of steps that are not done: a resume cannot replay them."""
+    row = connection.execute(
+        """
+        SELECT count(*) FROM exchanges e JOIN steps s ON s.id = e.step
+        WHERE e.run = ? AND e.response IS NULL AND e.state IN ('received', 'parsed')
+        AND e.http_status BETWEEN 200 AND 299 AND s.status NOT IN ('completed', 'skipped')
+        """,
+        (run,),
+    ).fetchone()
+    return int(row[0])
+
+
 def take_away(connection: sqlite3.Connection, blobs: BlobFiles, named: Iterable[bytes]) -> TakenAway:
     """Delete what of these payloads is no longer in use."""
     connection.execute("PRAGMA secure_delete = 1")

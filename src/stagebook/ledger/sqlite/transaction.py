@@ -13,7 +13,7 @@ Working = Callable[Concatenate[sqlite3.Connection, P], T]
 def writing(function: Working[P, T]) -> Working[P, T]:
     """Let a function work within one transaction: committed when it returns, taken back when it raises."""
 
-    def work(connection: sqlite3.Connection, *args: P.args, **kwargs: P.kwargs) -> T:
+    def work(connection: sqlite3.Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = function(connection, *args, **kwargs)
