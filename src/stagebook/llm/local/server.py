@@ -76,6 +76,8 @@ class LocalServer:
         params.n_parallel = 1
         params.n_ctx_checkpoints = params.cache_ram_mib = 0
         params.n_gpu_layers = 0
+        # on a CPU: 41 tokens a second instead of 25 where 2,000 stand before them
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.verbosity = -1  # nothing to stdout or stderr
         params.warmup = params.fit_params = params.ui = False
         params.n_threads_http = 3

@@ -21,16 +21,20 @@ SHORTEST_PARAGRAPH = 260
 LONGEST_PARAGRAPH = 420
 """Characters of a paragraph; most have 300 to 350. After the longest it ends with its sentence."""
 
-STRAY = r"\x00-\x1f\x7f#*_|<>~`\\\[\]{}=\x{200b}-\x{200f}\x{2028}-\x{202f}\x{2600}-\x{27bf}\x{fe0f}\x{1f000}-\x{1faff}"
-"""What no line of a long text holds: where a small model has lost its thread it goes on in marks, emoji and markup."""
+PLAIN = (
+    r"A-Za-z0-9\x{c0}-\x{24f} ,;:'\"()%$&+\x{2d}\x{2f}\x{a3}\x{b0}"
+    r"\x{2013}\x{2014}\x{2018}\x{2019}\x{201c}\x{201d}\x{20ac}"
+)
+"""What the lines of a long text hold besides full stops, exclamation and question marks: where a small model has lost
+its thread it goes on in marks, emoji, markup and the wide forms of letters, and does not come back."""
 
 PARAGRAPH = (
-    rf"[A-Z\u201c\u2018][^{STRAY}]{{{SHORTEST_PARAGRAPH - 2},{LONGEST_PARAGRAPH}}}"
-    rf"[^.!?{STRAY}]{{0,80}}[.!?][\u201d\u2019]?"
+    rf"[A-Z\u201c\u2018][{PLAIN}.!?]{{{SHORTEST_PARAGRAPH - 2},{LONGEST_PARAGRAPH}}}"
+    rf"[{PLAIN}]{{0,80}}[.!?][\u201d\u2019]?"
 )
 """Of a long text: it begins with a capital and ends with a sentence."""
 
-HEADING = rf"[A-Z0-9][^.!{STRAY}]{{8,70}}"
+HEADING = rf"[A-Z0-9][{PLAIN}?]{{8,70}}"
 
 CHARACTER = r"[^\x00-\x08\x0b-\x1f\x7f]"
 
