@@ -35,6 +35,7 @@ class Entry:
 
 COMMANDS: Final[Mapping[str, Entry]] = {
     "pipelines": Entry("stagebook.cli.pipelines:pipelines", "List the pipelines that are installed."),
+    "new": Entry("stagebook.cli.new:new", "Write a small pipeline that works, to be changed."),
     "run": Entry("stagebook.cli.run:run", "Run a pipeline on an input."),
     "resume": Entry("stagebook.cli.resume:resume", "Go on with a run that was stopped, or that failed."),
     "pause": Entry("stagebook.cli.wishes:pause", "Let a run finish what is in flight and begin nothing new."),
@@ -163,8 +164,10 @@ def _explain_usage(error: click.ClickException) -> int:
 
 
 def _say(line: str) -> None:
+    from stagebook.cli.console import harmless  # noqa: PLC0415  rich, which only an error needs
+
     try:
-        click.echo(line, err=True)
+        click.echo(harmless(line), err=True)
     except OSError:  # nobody is there to read it
         _silence(2)
 

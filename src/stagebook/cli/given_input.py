@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from stagebook.cli.input_fields import Place, find, refuse_unknown, wanting_text
+from stagebook.cli.input_fields import Place, find, refuse_unknown, texts, wanting_text
 from stagebook.cli.text_file import read_json, read_text
 from stagebook.model.errors import InputError
 
@@ -21,7 +21,8 @@ def read_input(model: type[BaseModel], pipeline: str, files: Sequence[Path], set
     Args:
         model: The pipeline's input model.
         pipeline: Its name, for errors.
-        files: A JSON file holds the input as an object; any other is a text, and fills the one required string.
+        files: A JSON file holds the input as an object; any other is a text, and fills the one required string, or the
+            one string where none is required.
         settings: `field=value`, `field.part=value`, `field=@file`; stronger than the JSON file.
 
     Raises:
@@ -62,7 +63,7 @@ def _document(pipeline: str, files: Sequence[Path]) -> dict[str, Any]:
 
 def _text_field(model: type[BaseModel], pipeline: str, document: dict[str, Any], file: Path) -> str:
     """Choose the field that a text file fills."""
-    wanting = wanting_text(model)
+    wanting = texts(model)
     free = [name for name in wanting if name not in document]
     if len(free) == 1:
         return free[0]

@@ -63,6 +63,15 @@ def wanting_text(model: type[BaseModel]) -> list[str]:
     ]
 
 
+def texts(model: type[BaseModel]) -> list[str]:
+    """List the document's names of the fields that a text file may fill: the required ones, or else all of them."""
+    return wanting_text(model) or [
+        _document_name(name, field)
+        for name, field in model.model_fields.items()
+        if set(alternatives(field.annotation)) == {str}
+    ]
+
+
 def refuse_unknown(model: type[BaseModel], document: object, pipeline: str, path: str = "") -> None:
     """Refuse names that the model would pass over: a misspelt field is a lost setting.
 

@@ -1,0 +1,46 @@
+"""The pipeline against a fake provider: real HTTP, no key, no cost, the same answers every time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stagebook
+from stagebook.testing.provider_process import ProviderProcess
+from stagebook.testing.provider_script import Rule, Script
+
+from my_pipeline import Reviews, opinion, pipeline, report
+
+REVIEWS = Reviews(text="The strap broke.\n\nLovely sound.\n")
+MODEL = "openai:gpt-4.1-mini"
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderProcess]:
+    with ProviderProcess() as started:
+        monkeypatch.setenv("OPENAI_BASE_URL", started.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "any")
+        yield started
+
+
+def test_the_declaration_holds_together() -> None:
+    assert list(pipeline.check().stages) == ["review", "opinion", "report"]
+
+
+def test_every_review_is_in_the_report(provider: ProviderProcess, tmp_path: Path) -> None:
+    strap, sound = {"topic": "strap", "mood": "complaint"}, {"topic": "sound", "mood": "praise"}
+    provider.use(Script(rules=(Rule(contains="strap broke", answer=strap), Rule(answer=sound))))
+    run = stagebook.run(pipeline, REVIEWS, model=MODEL, ledger=tmp_path / "ledger.db")
+    assert run[report].text.splitlines() == [
+        "# 2 reviews, 1 of them complaints",
+        "",
+        "- strap (complaint): The strap broke.",
+        "- sound (praise): Lovely sound.",
+    ]
+
+
+def test_a_topic_that_says_nothing_goes_back_to_the_model(provider: ProviderProcess, tmp_path: Path) -> None:
+    empty, better = {"topic": "review", "mood": "praise"}, {"topic": "sound", "mood": "praise"}
+    provider.use(Script(rules=(Rule(answer=[empty, better], counted="conversation"),)))
+    run = stagebook.run(pipeline, Reviews(text="Lovely sound."), model=MODEL, ledger=tmp_path / "ledger.db")
+    assert [one.topic for one in run[opinion]] == ["sound"]
+    assert len(provider.bill().charged) == 2
