@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stagebook.llm.codec import JobFailed, Unreadable
 from stagebook.llm.openai_responses import Responses, decode, encode, metered
+from stagebook.llm.prices import PriceBook
 from stagebook.model.image import Image
 from stagebook.model.prompt import Message, Native, Prompt, Sampling, ToolCall, ToolSpec
 from stagebook.testing.provider_request import ChatRequest
@@ -124,10 +125,13 @@ def test_an_answer_cut_at_its_limit_is_truncated() -> None:
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
-def test_a_job_at_work_has_its_handle_and_no_usage(status: str) -> None:
+def test_a_job_at_work_has_its_handle_and_has_cost_nothing(status: str) -> None:
     body = said(status=status, usage=None)
     assert decode(body).job == "resp_1"
-    assert metered(body) is None
+    found = metered(body)
+    assert found is not None
+    assert PriceBook().charge("openai", "gpt-4.1-mini", found).cost == 0
+    assert metered(said(usage=None)) is None
     assert decode(said()).job is None
 
 

@@ -215,7 +215,7 @@ class OutwardDoor:
         charge = meter(response) if meter is not None else None
         received = ExchangeReceived(exchange, answer.status, orjson.dumps(kept), body, charge, now())
         await ledger.write(*late, received)
-        if charge is not None and journal.on_charge is not None:
+        if charge is not None and charge.usage.input_tokens and journal.on_charge is not None:
             journal.on_charge(charge)
         return response
 

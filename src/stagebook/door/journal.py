@@ -23,7 +23,7 @@ class Journal:
         attempt: Number of this attempt, from 1.
         recorded: What earlier attempts sent, oldest first.
         failed_attempt: Last attempt that ended as failed: answers up to it are replayed without using up tries.
-        on_charge: Told of every answer that is paid for.
+        on_charge: Told of every answer that is paid for (the creation of a job is not).
     """
 
     __slots__ = ("_answers", "_counts", "_free", "_latest", "attempt", "on_charge", "run", "step")

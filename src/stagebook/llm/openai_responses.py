@@ -204,10 +204,15 @@ def decode(body: bytes) -> Reply:
 
 
 def metered(body: bytes) -> Metered | None:
-    """Read usage out of an answer; None where it is not a readable document with usage, as while a job is at work."""
+    """Read usage out of an answer; None where it is not a readable document with usage.
+
+    A job at work has cost nothing so far: its answer will say what it did.
+    """
     try:
         document = orjson.loads(body)
         raw = document.get("usage")
+        if document.get("status") in AT_WORK:
+            return Metered(Usage(), None, document.get("model"), document["status"], 0.0)
         if not isinstance(raw, dict):
             return None
         read_details = raw.get("input_tokens_details") or {}

@@ -18,8 +18,8 @@ _PLAIN_OUTPUT: Final = f"""iif(g.streams,
         (SELECT o.data FROM outputs o WHERE o.run = s.run AND o.stage = s.stage AND o.item = s.item
             ORDER BY o.version DESC LIMIT 1))"""
 _OUR_OUTPUT: Final = f"""coalesce(
-        payload_text((SELECT e.response FROM exchanges e WHERE e.run = s.run AND e.step = s.id AND e.kind = 'model'
-            AND e.response IS NOT NULL ORDER BY e.id DESC LIMIT 1)),
+        payload_text((SELECT e.response FROM exchanges e WHERE e.run = s.run AND e.step = s.id
+            AND e.kind IN ('model', 'poll') AND e.response IS NOT NULL ORDER BY e.id DESC LIMIT 1)),
         {_PLAIN_OUTPUT})"""
 
 
