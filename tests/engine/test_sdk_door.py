@@ -1,5 +1,6 @@
 """What an SDK meets at the door: retries, timeouts, streams, forms, and what is never kept of it."""
 
+import asyncio
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,20 +11,22 @@ import httpx2
 import orjson
 import pytest
 from aiohttp import web
-from anthropic import APIConnectionError, AsyncAnthropic
+from anthropic import AsyncAnthropic
 from anthropic import RateLimitError as AnthropicRateLimit
 from openai import APITimeoutError, AsyncOpenAI, RateLimitError
 from pydantic import BaseModel
 
 from stagebook import Door, Pipeline
 from stagebook.engine.session import Site
-from stagebook.model.errors import UsageError
+from stagebook.model.errors import StaleWriter, UsageError
 from stagebook.testing.provider_faults import Delay, ErrorStatus
-from stagebook.testing.provider_script import Script
+from stagebook.testing.provider_script import Rule, Script
 
 KEY = "sk-proj-CanaryCanaryCanaryCanary9876543210"
 TOKEN = "plain-canary-token-without-any-known-form"  # noqa: S105  planted to be looked for
 UNHEARD_OF = "another-canary-in-a-header-of-no-known-name"
+NOBODY = "http://127.0.0.1:9"
+"""An address at which nobody listens."""
 TRIES = 4
 """Tries of the bench's retry policy."""
 
@@ -139,15 +142,47 @@ async def test_a_final_error_is_the_sdks_own_and_the_sdk_does_not_try_again(benc
     assert len(bench.provider.bill.entries) == TRIES
 
 
-async def test_where_no_answer_comes_the_sdks_own_tries_send_nothing(bench: Any, world: World) -> None:
+@pytest.mark.parametrize("package", ["openai", "anthropic"])
+async def test_where_no_answer_comes_the_sdks_own_tries_send_nothing(bench: Any, package: str) -> None:
     async def work(door: Door) -> str:
-        with pytest.raises(APIConnectionError):
-            await ask_anthropic("http://127.0.0.1:9", door, max_retries=1)
-        return "told"
+        if package == "openai":
+            client = AsyncOpenAI(base_url=NOBODY, api_key=KEY, http_client=door.httpx2_client(), max_retries=1)
+            await client.models.list()
+        return await ask_anthropic(NOBODY, door, max_retries=1)
 
     run, ended = await bench.run(one_stage(work), Given(note=""))
-    assert ended.finished, await bench.reasons(run)
+    assert ended.failed
+    reason = (await bench.reasons(run))["said"]
+    assert "failed with APIConnectionError: Connection error." in reason
+    assert f"(cannot reach {NOBODY}" in reason, "what an SDK leaves out is told by the door"
+    assert f"(after {TRIES} tries)" in reason
     assert [number for *_, number in await rows(bench)] == [1, 2, 3, 4]
+
+
+async def test_a_write_that_the_ledger_refused_ends_the_drive_also_behind_an_sdks_error(bench: Any) -> None:
+    async def work(door: Door) -> str:
+        raise OSError("Connection error.") from StaleWriter("a later driver has taken over")
+
+    with pytest.raises(StaleWriter):
+        await bench.run(one_stage(work), Given(note=""))
+
+
+async def test_samples_of_one_prompt_stay_as_many_when_they_are_given_again(bench: Any) -> None:
+    bench.provider.use(Script(rules=(Rule(answer=["one", "two", "three"]),)))
+    given: list[list[str]] = []
+
+    async def work(door: Door) -> str:
+        given.append(sorted(await asyncio.gather(*(ask_openai(bench, door) for _ in range(3)))))
+        if len(given) == 1:
+            raise OSError("the disk is full")
+        return " ".join(given[-1])
+
+    pipeline = one_stage(work)
+    run, ended = await bench.run(pipeline, Given(note=""))
+    assert ended.failed
+    assert not (await bench.carry_on(run, pipeline)).failed
+    assert given == [["one", "three", "two"]] * 2
+    assert len(bench.provider.bill.entries) == 3
 
 
 async def test_the_timeout_of_an_sdk_ends_a_try(bench: Any) -> None:
