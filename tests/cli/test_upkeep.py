@@ -180,6 +180,18 @@ def test_an_attempt_that_a_kill_cut_off_is_interrupted(shell: Any, here: Any) ->
     assert [attempt["status"] for attempt in step["history"]] == ["interrupted"]
 
 
+def test_a_run_that_failed_is_not_paused_but_may_be_cancelled(shell: Any, here: Any) -> None:
+    shell.provider.use(Script(rules=(Rule(answer='{"quotes": []}'),)))
+    assert shell("run", "talk.py", "talk.txt").code == 1
+    done = here("pause", "last")
+    assert (done.code, done.out) == (2, "")
+    assert "has failed and nobody drives it; there is nothing to pause (" in done.err
+    assert here("show", "last", "--json").json()["status"] == "failed"
+    assert here("cancel", "last").out.endswith(" is cancelled\n")
+    assert here("resume", "last").err.startswith("error: RUN_")
+    assert here("show", "last", "--json").json()["status"] == "cancelled"
+
+
 CANNOT = [
     (("purge", "--older-than", "soon", "--bodies"), "'soon' is no age; write 12h, 90d or 8w"),
     (("purge", "--older-than", "90d"), "missing option '--bodies'"),

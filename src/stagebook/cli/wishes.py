@@ -41,6 +41,11 @@ async def _wish(typed: str, url: str | None, wish: Wish) -> str:
         standing = await describe(ledger, run.run_id)
         if standing.status in {RunStatus.COMPLETED, RunStatus.CANCELLED}:
             raise UsageError(f"{run.run_id} is {standing.status} already; there is nothing to {wish}")
+        if standing.status == RunStatus.FAILED and wish is Wish.PAUSE:
+            again = command("resume", run.run_id, ledger=url)
+            raise UsageError(
+                f"{run.run_id} has failed and nobody drives it; there is nothing to pause ({again} goes on)"
+            )
         await ledger.write(WishSet(run.id, wish, now()))
     if standing.status == RunStatus.RUNNING:
         return f"{run.run_id}: {wish} wished; its driver finishes what is in flight and then stops"

@@ -72,16 +72,29 @@ class BlobFiles:
         """Whether a file is there."""
         return (self._folder / location).is_file()
 
-    def locations(self) -> list[str]:
-        """List the files that are there whole, sorted; what is being written at this moment is not among them."""
-        found = (path for path in self._folder.glob("??/*") if not path.name.startswith("."))
+    def locations(self, *, before: float = float("inf")) -> list[str]:
+        """List the files that are there whole, sorted; what is being written at this moment is not among them.
+
+        Args:
+            before: Only those that were written before this time, in seconds since 1970.
+        """
+        found = (
+            path for path in self._folder.glob("??/*") if not path.name.startswith(".") and _written_at(path) < before
+        )
         return sorted(f"{path.parent.name}/{path.name}" for path in found)
 
     def leftovers(self, seconds: float) -> list[str]:
         """List the halves of files whose writer was killed: those that nobody has touched for so long."""
         before = time.time() - seconds
-        found = (path for path in self._folder.glob("??/.*") if path.stat().st_mtime < before)
+        found = (path for path in self._folder.glob("??/.*") if _written_at(path) < before)
         return sorted(f"{path.parent.name}/{path.name}" for path in found)
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # removed meanwhile
+        return float("inf")
 
 
 def _write_whole(path: Path, body: bytes) -> None:

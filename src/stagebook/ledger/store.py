@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from stagebook.ledger.claim import Claim, HeldLock, Locks, who_drives
 from stagebook.ledger.clock import now
@@ -27,12 +27,14 @@ from stagebook.ledger.sqlite.requests import read_request
 from stagebook.ledger.sqlite.totals import summarize
 from stagebook.ledger.summary import RunSummary
 from stagebook.ledger.table import LIMIT, TIMEOUT, Cell, Table
-from stagebook.ledger.upkeep import Upkeep
 from stagebook.ledger.writer import Writer
 from stagebook.model.errors import LedgerError, NotFound, RunIsDriven
 from stagebook.model.exchange import content_hash
 from stagebook.model.records import NewRun, OutputRef, RecordedExchange, Run, Step
 from stagebook.model.status import Wish
+
+if TYPE_CHECKING:
+    from stagebook.ledger.upkeep import Upkeep
 
 BUSY_SECONDS: Final = 30.0
 """How long a commit waits for another process before it fails."""
@@ -55,8 +57,6 @@ class Ledger:
         self._held: dict[tuple[int, int], HeldLock] = {}
         self._writer = Writer(database.session) if database.session is not None else None
         self._ids = Ids(self._reserve)
-        self.upkeep = Upkeep(database, locks)
-        """Export and import, checks, and taking away."""
 
     @classmethod
     async def open(
@@ -77,6 +77,13 @@ class Ledger:
         locks: Locks = MemoryLocks() if location.folder is None else FolderLocks(location.folder / "locks")
         database = await asyncio.to_thread(SqliteDatabase, location, read_only=read_only, busy_seconds=busy_seconds)
         return cls(database, locks)
+
+    @property
+    def upkeep(self) -> "Upkeep":
+        """What is done after runs: export and import, checks, deleting and purging."""
+        from stagebook.ledger.upkeep import Upkeep  # noqa: PLC0415  10 ms that a run does not need
+
+        return Upkeep(self._database, self._locks)
 
     async def close(self) -> None:
         """Commit what was handed in and close; doing it again does nothing.

@@ -3,7 +3,6 @@
 import sqlite3
 import threading
 from collections.abc import Sequence
-from difflib import get_close_matches
 from time import monotonic
 from typing import Final
 
@@ -11,7 +10,6 @@ from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.sqlite.connection import open_reader
 from stagebook.ledger.sqlite.errors import primary_code
 from stagebook.ledger.sqlite.payload_rows import read_payload
-from stagebook.ledger.sqlite.typed_views import create_typed_views, typed_views
 from stagebook.ledger.sqlite.views import create_our_views
 from stagebook.ledger.table import Cell, Table
 from stagebook.model.errors import InputError, LedgerError, NotFound, StagebookError
@@ -82,7 +80,10 @@ class Question:
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA query_only = 0")
         create_our_views(connection)
-        create_typed_views(connection, sql)
+        if "__" in sql:
+            from stagebook.ledger.sqlite.typed_views import create_typed_views  # noqa: PLC0415  few questions name one
+
+            create_typed_views(connection, sql)
         connection.execute("PRAGMA query_only = 1")
         for function in _TABLE_FUNCTIONS:  # made at first use, which the authorizer would take for making a table
             connection.execute(f"SELECT 1 FROM {function}('[]')").fetchall()  # noqa: S608  a constant
@@ -126,6 +127,10 @@ class Question:
         _, told, name = error.partition("no such table: ")
         if not told or "__" not in name:
             return None
+        from difflib import get_close_matches  # noqa: PLC0415  for an error alone
+
+        from stagebook.ledger.sqlite.typed_views import typed_views  # noqa: PLC0415  likewise
+
         near = get_close_matches(name, [view.name for view in typed_views(self._connection)], n=3)
         return f"the nearest: {', '.join(near)}" if near else None
 
