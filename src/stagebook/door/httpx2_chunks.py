@@ -8,7 +8,7 @@ from stagebook.ledger.segments import LARGE
 
 SHORTEST: Final = LARGE
 """Bytes that a part has at least, the last one aside: smaller ones would not be payloads of their own."""
-USUAL: Final = 3072
+USUAL: Final = 2048
 """Bytes that a part has on average: smaller ones repeat more, and cost more rows (docs/decisions/0041)."""
 LONGEST: Final = 16 * 1024
 """Bytes that a part has at most."""
