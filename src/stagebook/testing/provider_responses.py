@@ -198,6 +198,9 @@ def document(answer: Answer, request: ChatRequest, created: float) -> dict[str, 
         "incomplete_details": details,
         "model": request.model,
         "output": [] if answer.empty else output,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": orjson.loads(request.body).get("tools", []),
         "usage": None if answer.failed else counted,
     }
 
