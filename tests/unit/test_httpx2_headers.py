@@ -1,5 +1,8 @@
+from base64 import b64encode
+
 from stagebook.door.httpx2_headers import disclose
 
+BASIC = b64encode(b"user:aPasswordOfSomeLength").decode()
 KEY = "sk-proj-CanaryCanaryCanaryCanary0123456789"
 URL = "https://api.example.com/v1/chat"
 
@@ -39,6 +42,16 @@ def test_the_connections_own_headers_are_left_to_the_transport() -> None:
 def test_only_what_is_a_secret_is_blotted_out_of_answers() -> None:
     given = {"authorization": f"Bearer {KEY}", "x-purpose": "forecasting", "x-other": "a-long-word-that-is-a-token"}
     assert disclose(URL, given, {}).secrets == (f"Bearer {KEY}", KEY, "a-long-word-that-is-a-token")
+
+
+def test_the_parts_of_a_credential_are_secrets_too() -> None:
+    assert "aPasswordOfSomeLength" in disclose(URL, {"authorization": f"Basic {BASIC}"}, {}).secrets
+    told = disclose(URL, {"cookie": "id=session-0123456789; theme=dark"}, {})
+    assert told.secrets == ("id=session-0123456789; theme=dark", "theme=dark", "session-0123456789")
+
+
+def test_what_stands_before_a_reference_is_only_a_scheme() -> None:
+    assert kept({"cookie": f"id=another-secret {KEY}"}, OPENAI_API_KEY=KEY) == {"cookie": "[secret]"}
 
 
 def test_keys_in_an_address_are_sent_and_not_kept() -> None:

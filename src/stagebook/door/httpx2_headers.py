@@ -1,5 +1,7 @@
 """What is kept of an SDK's request: which headers, which address, and never a key."""
 
+import base64
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +34,12 @@ CREDENTIAL = re.compile(
 )
 """Names of headers whose value is taken for a secret."""
 
+SCHEMES = frozenset({"", "basic", "bearer", "key", "token"})
+"""What may stand before a credential (RFC 9110, 11.4, and wide use), and is kept beside a reference to it."""
+
+LONG = 16
+"""Characters from which a part of a credential is taken for a key itself: of a cookie, of a signature's fields."""
+
 LIKE_A_TOKEN = re.compile(r"[^\s/:;,]{20,}")
 """Values of unknown headers that are taken for a secret as well: one long word."""
 
@@ -42,6 +50,9 @@ PARAMETER = re.compile(
 )
 """Names of an address's parameters whose value is taken for a secret. A page's token is none: two pages would then be
 one request."""
+
+
+_SEPARATORS = re.compile(r"[\s;,=\"]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +90,8 @@ def disclose(url: str, headers: Mapping[str, str], environment: Mapping[str, str
             continue
         if CREDENTIAL.search(name) or LITERALS.search(value):
             scheme, _, token = value.rpartition(" ")
-            secrets += [value, token]
-            reference = _reference(token, environment)
+            secrets += _secrets_in(value, token)
+            reference = _reference(token, environment) if scheme.lower() in SCHEMES else None
             kept[name] = f"{scheme} {reference}".strip() if reference else REDACTED
         elif name in KEPT and not REFERENCE.search(value):
             kept[name] = value
@@ -90,6 +101,14 @@ def disclose(url: str, headers: Mapping[str, str], environment: Mapping[str, str
     sent = {name: value for name, value in headers.items() if name not in DROPPED}
     known = tuple(dict.fromkeys(secret for secret in secrets if len(secret) >= SHORTEST))
     return Disclosed(address, sent, kept_url, kept, known)
+
+
+def _secrets_in(value: str, token: str) -> list[str]:
+    """Give a credential's value, its parts that are long enough to be keys, and the password of a basic one."""
+    found = [value, token, *(word for word in _SEPARATORS.split(value) if len(word) >= LONG)]
+    with contextlib.suppress(ValueError):  # most values are no base64 of a text
+        found.append(base64.b64decode(token, validate=True).decode().partition(":")[2])
+    return found
 
 
 def _reference(secret: str, environment: Mapping[str, str]) -> str | None:
