@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from stagebook.ledger import run_format
 from stagebook.ledger.facts import ExchangeLost, ExchangeParsed, Marked, Noted, PromptSeen, StepSkipped, WishSet
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import InputError, NotFound
@@ -238,3 +239,35 @@ async def test_a_large_payload_comes_in_as_a_file(
     await other.upkeep.import_run(tmp_path / "run.json")
     assert [path.stat().st_size for path in (tmp_path / "other" / "blobs").rglob("*") if path.is_file()] == [400_000]
     assert await other.payload(content_hash(noise)) == noise
+
+
+LEFT_OUT = {
+    "runs": {"id", "definition", "input", "parent", "settings", "tags"},
+    "steps": {"id", "run", "attempts", "fingerprint", "warnings", "reused_from", "reads"},
+    "attempts": {"step"},
+    "outputs": {"id", "run", "step", "first", "replaces", "content_hash", "data"},
+    "exchanges": {"id", "run", "step", "method", "url", "request_hash", "request_size", "skeleton", "response"}
+    | {"request_headers", "response_headers", "usage"},
+    "claims": {"id", "run", "output", "source"},
+    "scores": {"id", "run", "output"},
+    "marks": {"id", "run"},
+    "events": {"seq", "run", "step", "data"},
+}
+"""Columns that the document holds in another form, or that follow from it."""
+
+
+async def test_every_column_of_a_run_is_in_the_document(ledger: Ledger) -> None:
+    plain = {
+        "runs": run_format.RUN,
+        "steps": run_format.STEP,
+        "attempts": run_format.ATTEMPT,
+        "outputs": run_format.OUTPUT,
+        "exchanges": run_format.EXCHANGE,
+        "claims": run_format.CLAIM,
+        "scores": run_format.SCORE,
+        "marks": run_format.MARK,
+        "events": run_format.EVENT,
+    }
+    for table, columns in plain.items():
+        found = {row[1] for row in (await ledger.query(f"PRAGMA table_info({table})")).rows}
+        assert found == {*columns} | LEFT_OUT[table], table
