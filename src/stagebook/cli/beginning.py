@@ -14,7 +14,7 @@ from stagebook.definition.loading import find
 from stagebook.engine.api import preflight
 from stagebook.engine.plan import scope
 from stagebook.engine.session import Site, Start, begin_driven
-from stagebook.engine.settings import Settings
+from stagebook.engine.settings import Settings, picodollars
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import InputError
 
@@ -32,6 +32,8 @@ class Typed:
     models: tuple[str, ...]
     """`--model`, each as it stands."""
     until: str | None
+    budget: str | None
+    """`--budget`, dollars."""
     concurrency: int | None
     lenient: bool
     tries: int | None
@@ -47,6 +49,7 @@ class Typed:
 
         Raises:
             InputError: Two models are given for everything, or for one stage.
+            UsageError: The budget is no amount.
         """
         general: str | None = None
         by_stage: dict[str, str] = {}
@@ -62,7 +65,14 @@ class Typed:
                 raise InputError(f"--model {stage}=... is given twice; keep one")
             else:
                 by_stage[stage] = name
-        chosen = Settings(model=general, models=by_stage, until=self.until, lenient=self.lenient, tries=self.tries)
+        chosen = Settings(
+            model=general,
+            models=by_stage,
+            until=self.until,
+            lenient=self.lenient,
+            tries=self.tries,
+            budget=None if self.budget is None else picodollars(self.budget),
+        )
         return chosen if self.concurrency is None else replace(chosen, concurrency=self.concurrency)
 
 

@@ -16,7 +16,7 @@ from stagebook.cli.plain_progress import PlainProgress
 from stagebook.cli.report import print_report
 from stagebook.cli.signals import Interruptions, heeded, leave
 from stagebook.definition.graph import Graph
-from stagebook.engine.drive import Ended, Stop
+from stagebook.engine.drive import PAUSED, Ended, Stop
 from stagebook.engine.progress import Progress
 from stagebook.engine.session import Site, carry_on
 from stagebook.insight.overview import describe
@@ -27,10 +27,8 @@ from stagebook.model.records import Run
 from stagebook.model.status import RunStatus
 
 FRAMES_PER_SECOND: Final = 6
-PAUSED: Final = "paused"
-"""Why a drive ended, where its owner wished that it pause."""
 CANCELLED: Final = "cancelled"
-"""The same, where it was cancelled."""
+"""Why a drive ended, where its owner cancelled the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +87,16 @@ async def drive(run: Run, graph: Graph, site: Site, telling: Telling, claim: Cla
                 raise
     document = await describe(site.ledger, run.run_id)
     code = exit_code(ended, document)
-    await _print(document, run, graph, site, telling)
+    if ended.reached is not None:
+        resume = command("resume", run.run_id, "--budget", ended.reached.proposed, ledger=telling.ledger)
+    await _print(document, run, graph, site, telling, resume)
     if document.status == RunStatus.FAILED:
         reason = " ".join(next(iter(document.errors), "a step failed").split())
         console.say(f"error: {run.run_id} failed: {reason}")
     if ended.stopped == CANCELLED:
         console.say(f"{CANCELLED}: what was finished is kept")
+    elif ended.reached is not None:
+        console.say(f"{PAUSED}: {ended.reached}; what was finished is kept; go on with: {resume}")
     elif code not in {0, RunFailed.exit_code}:
         console.say(f"{ended.stopped or document.status}: what was finished is kept; go on with: {resume}")
     return Outcome(code, interruptions.cut)
@@ -151,7 +153,7 @@ async def _shown(run: Run, graph: Graph, progress: Progress, console: Notes) -> 
             console.say(line)
 
 
-async def _print(document: RunDocument, run: Run, graph: Graph, site: Site, telling: Telling) -> None:
+async def _print(document: RunDocument, run: Run, graph: Graph, site: Site, telling: Telling, resume: str) -> None:
     """Print what came of it to stdout."""
     if telling.as_json:
         print_json(document.to_json())
@@ -161,4 +163,4 @@ async def _print(document: RunDocument, run: Run, graph: Graph, site: Site, tell
     except OSError as error:
         notes().say(f"the texts could not be written as files: {error}")
         documents = []
-    print_report(results(), document, documents, ledger=telling.ledger, again=telling.again)
+    print_report(results(), document, documents, ledger=telling.ledger, again=telling.again, resume=resume)

@@ -27,6 +27,7 @@ def print_report(
     *,
     ledger: str | None,
     again: Sequence[str] = (),
+    resume: str | None = None,
 ) -> None:
     """Print it.
 
@@ -36,6 +37,7 @@ def print_report(
         documents: Texts that were written as files.
         ledger: The ledger as it was typed.
         again: The words of a command that runs the same on a hosted model, if that is worth proposing.
+        resume: The command that goes on with the run, where it needs more than its id.
     """
     console.print()
     print_head(console, run)
@@ -51,7 +53,7 @@ def print_report(
         console.print(f"{what}: {shown(documents[-1].path)}", style="bold", soft_wrap=True)
     console.print()
     console.print("Next:", style="dim")
-    for line in next_commands(run, documents, ledger=ledger, again=again):
+    for line in next_commands(run, documents, ledger=ledger, again=again, resume=resume):
         console.print(f"  {line}", soft_wrap=True)
 
 
@@ -91,7 +93,12 @@ def print_told(console: Console, what: str, texts: Iterable[str], *, whole: bool
 
 
 def next_commands(
-    run: RunDocument, documents: Sequence[Document], *, ledger: str | None, again: Sequence[str] = ()
+    run: RunDocument,
+    documents: Sequence[Document],
+    *,
+    ledger: str | None,
+    again: Sequence[str] = (),
+    resume: str | None = None,
 ) -> list[str]:
     """Choose three commands worth typing now."""
     begun = [stage.name for stage in run.stages if stage.steps.completed]
@@ -103,7 +110,7 @@ def next_commands(
         query(f"SELECT stage, item, substr(coalesce(output_text, output_data), 1, 60) AS begins {outputs}", ledger)
     )
     if run.status not in {"completed", "cancelled"}:
-        lines.append(command("resume", run.run_id, ledger=ledger))
+        lines.append(resume or command("resume", run.run_id, ledger=ledger))
     elif again:
         lines.append(command(*again, ledger=ledger))
     else:

@@ -17,22 +17,25 @@ from stagebook.model.errors import UsageError
 
 @click.command
 @run_argument
+@click.option(
+    "--budget", metavar="USD", help="Most dollars that the whole run may cost from now on; `none` for no limit."
+)
 @click.option("--take-over", is_flag=True, help="Take the run from a driver that is gone; for ledgers in PostgreSQL.")
 @json_option
 @ledger_option
-def resume(*, run_id: str, take_over: bool, as_json: bool, ledger: str | None) -> int:
+def resume(*, run_id: str, budget: str | None, take_over: bool, as_json: bool, ledger: str | None) -> int:
     """Go on with RUN (`last` for the latest): what is finished is not run again, nor paid again."""
     if take_over:
         raise UsageError(
             "--take-over is for ledgers in PostgreSQL: here a file lock (flock) holds a run and ends with its driver,"
             " so that a run which is driven has a living driver; stop that, or resume without --take-over"
         )
-    return finish(_resume(run_id, Telling(as_json, ledger)))
+    return finish(_resume(run_id, budget, Telling(as_json, ledger)))
 
 
-async def _resume(run_id: str, telling: Telling) -> Outcome:
+async def _resume(run_id: str, budget: str | None, telling: Telling) -> Outcome:
     async with await open_existing(telling.ledger) as ledger:
-        again = await reopen(ledger, run_id)
+        again = await reopen(ledger, run_id, budget=budget)
         purged = await ledger.upkeep.answers_to_ask_again(again.id)
         if purged:
             what = f"{plural(purged, 'recorded answer')} of unfinished steps had been purged"

@@ -17,6 +17,9 @@ from stagebook.cli.options import json_option, ledger_option
     help="Ask this model, provider:name, everywhere or in one stage.",
 )
 @click.option("--until", metavar="STAGE", help="Stop after this stage and what it needs.")
+@click.option(
+    "--budget", metavar="USD", help="Most dollars that the run may cost; it pauses before it would pass them."
+)
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most steps at once. [default: 16]")
 @click.option("--lenient", is_flag=True, help="Accept a last answer that fails its checks, with a warning.")
 @click.option("--tries", type=click.IntRange(min=1), metavar="N", help="Most answers asked for where checks complain.")
@@ -30,6 +33,7 @@ def run(
     settings: tuple[str, ...],
     models: tuple[str, ...],
     until: str | None,
+    budget: str | None,
     concurrency: int | None,
     lenient: bool,
     tries: int | None,
@@ -44,5 +48,5 @@ def run(
     """
     from stagebook.cli.beginning import Typed, begin_run  # noqa: PLC0415  half a second that `--help` need not wait
 
-    typed = Typed(pipeline, inputs, settings, models, until, concurrency, lenient, tries, tags)
+    typed = Typed(pipeline, inputs, settings, models, until, budget, concurrency, lenient, tries, tags)
     return begin_run(typed, as_json=as_json, ledger=ledger)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from stagebook.door.budget import Budget, Hold
 from stagebook.door.journal import Journal
 from stagebook.door.retry import RETRIED_STATUSES, RetryPolicy, asked_wait
 from stagebook.door.secrets import REFERENCE, blot, redact, resolve
@@ -54,6 +55,7 @@ class OutwardDoor:
         retry: When to try again.
         environment: Where references to secrets are looked up.
         rng: Where jitter comes from.
+        budget: What model calls may cost; None: anything.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class OutwardDoor:
         retry: RetryPolicy | None = None,
         environment: Mapping[str, str],
         rng: random.Random | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._ledger = ledger
+        self._budget = budget
         self._transports = transports
         self._retry = retry or RetryPolicy()
         self._environment = environment
@@ -98,6 +102,7 @@ class OutwardDoor:
         Raises:
             ProviderError: No such answer after every try that the policy allows.
             MissingKey: A secret is not set; nothing was written or sent.
+            UsageError: There is a budget, and nobody knows what the request can cost; nothing was written or sent.
         """
         digest = request.digest()
         occurrence = journal.occurrence(digest)
@@ -116,7 +121,10 @@ class OutwardDoor:
             sending = _Sending(
                 request, wire, headers, secrets, digest, occurrence, failures + 1, prepared, way, settles is not None
             )
-            outcome = await self._once(sending, journal, meter)
+            if self._budget is None or request.kind != "model":
+                outcome = await self._once(sending, journal, meter)
+            else:
+                outcome = await self._within(self._budget, sending, journal, meter)
             if isinstance(outcome, Response) and 200 <= outcome.status < 300:  # noqa: PLR2004  success, RFC 9110
                 return Sent(outcome)
             failures += 1
@@ -166,7 +174,25 @@ class OutwardDoor:
             )
         return secrets, wire, revealed
 
-    async def _once(self, sending: "_Sending", journal: Journal, meter: Meter | None) -> Response | ProviderError:
+    async def _within(
+        self, budget: Budget, sending: "_Sending", journal: Journal, meter: Meter | None
+    ) -> Response | ProviderError:
+        """One try, once there is room for its worst case."""
+        hold = await budget.reserve(sending.request, journal.step)
+        try:
+            outcome = await self._once(sending, journal, meter, hold)
+            if isinstance(outcome, Response):
+                if 200 <= outcome.status < 300:  # noqa: PLR2004  success, RFC 9110
+                    hold.becomes_job()  # unless its usage has settled it
+                else:
+                    hold.settle(0)
+            return outcome
+        finally:
+            hold.settle(None)
+
+    async def _once(
+        self, sending: "_Sending", journal: Journal, meter: Meter | None, hold: Hold | None = None
+    ) -> Response | ProviderError:
         """One try: two waits and the wire between them."""
         request, ledger = sending.request, self._ledger
         exchange = ledger.new_id()
@@ -194,12 +220,16 @@ class OutwardDoor:
                 await ledger.write(sent)
             except asyncio.CancelledError:
                 ledger.follow(ExchangeLost(exchange, "stopped before it was sent", False, now()))
+                if hold is not None:
+                    hold.settle(0)
                 raise
         try:
             answer = await sending.transport.send(sending.wire, sending.headers)
         except TransportError as error:
             message = redact(str(error), sending.secrets)
             ledger.follow(*late, ExchangeLost(exchange, message, error.sent and not sending.is_poll, now()))
+            if hold is not None and not error.sent:
+                hold.settle(0)
             if error.kind == "forbidden":
                 return RequestRefused(message)
             if error.kind == "timeout":
@@ -215,9 +245,18 @@ class OutwardDoor:
         charge = meter(response) if meter is not None else None
         received = ExchangeReceived(exchange, answer.status, orjson.dumps(kept), body, charge, now())
         await ledger.write(*late, received)
-        if charge is not None and charge.usage.input_tokens and journal.on_charge is not None:
-            journal.on_charge(charge)
+        if charge is not None and charge.usage.input_tokens:  # without any, it tells that a job has begun
+            self._paid(charge, journal, hold)
         return response
+
+    def _paid(self, charge: Charge, journal: Journal, hold: Hold | None) -> None:
+        """Tell what an answer cost to whoever keeps count."""
+        if hold is not None:
+            hold.settle(charge.cost)
+        elif self._budget is not None:  # a poll brought it
+            self._budget.settle_job(journal.step, charge.cost or 0)
+        if journal.on_charge is not None:
+            journal.on_charge(charge)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from pydantic import BaseModel
 
 from stagebook.definition.loading import Found, find
 from stagebook.definition.pipeline import Pipeline
+from stagebook.engine.drive import Ended
 from stagebook.engine.result import RunResult, in_own_loop, result_of
 from stagebook.engine.session import Site, Start, begin_driven, carry_on
 from stagebook.engine.session import check as check_start
-from stagebook.engine.settings import Settings
+from stagebook.engine.settings import Dollars, Settings, picodollars
 from stagebook.ledger.claim import Claim
 from stagebook.ledger.clock import now
-from stagebook.ledger.facts import WishSet
+from stagebook.ledger.facts import Fact, SettingsChanged, WishSet
 from stagebook.ledger.location import MEMORY, locate
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import InputError, RunFailed, RunInterrupted, RunPaused, UsageError
@@ -38,6 +39,7 @@ def run(
     ledger: Place = None,
     until: str | None = None,
     concurrency: int | None = None,
+    budget: Dollars | None = None,
     lenient: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
@@ -52,13 +54,15 @@ def run(
         ledger: A path, `sqlite:///path`, or an open ledger; by default STAGEBOOK_LEDGER, else `.stagebook/ledger.db`.
         until: Last stage: it and everything above it runs.
         concurrency: Most steps at once.
+        budget: Dollars that the run may cost at most; before a call that could pass them it pauses.
         lenient: Accept a prompt's last answer with a warning when its tries are used up.
         tags: Labels to find the run by.
         check: Raise where the run did not end well; otherwise its status tells.
 
     Raises:
         RunFailed: A step failed; the text names it and its reason.
-        RunInterrupted: The run was paused or cancelled from outside.
+        RunPaused: Its budget was reached, or it was paused from outside.
+        RunInterrupted: It was cancelled from outside.
         UsageError: A name, a setting or the input cannot be used; nothing was written.
         MissingKey: A model that would be asked needs a key that is not set.
     """
@@ -71,6 +75,7 @@ def run(
             ledger=ledger,
             until=until,
             concurrency=concurrency,
+            budget=budget,
             lenient=lenient,
             tags=tags,
             check=check,
@@ -79,10 +84,15 @@ def run(
 
 
 def resume(
-    run_id: str, *, pipeline: Pipeline | str | None = None, ledger: Place = None, check: bool = True
+    run_id: str,
+    *,
+    pipeline: Pipeline | str | None = None,
+    ledger: Place = None,
+    budget: Dollars | None = None,
+    check: bool = True,
 ) -> RunResult:
     """Go on with a run and wait for its end; as `aresume`."""
-    return in_own_loop(lambda: aresume(run_id, pipeline=pipeline, ledger=ledger, check=check))
+    return in_own_loop(lambda: aresume(run_id, pipeline=pipeline, ledger=ledger, budget=budget, check=check))
 
 
 async def arun(
@@ -94,6 +104,7 @@ async def arun(
     ledger: Place = None,
     until: str | None = None,
     concurrency: int | None = None,
+    budget: Dollars | None = None,
     lenient: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
@@ -103,7 +114,8 @@ async def arun(
     graph = found.pipeline.check()
     if not isinstance(given, graph.input):
         raise InputError(f"the input of {graph.name} is a {graph.input.__name__}, not {type(given).__name__}")
-    chosen = Settings(model=model, models=dict(models or {}), until=until, lenient=lenient)
+    allowed = None if budget is None else picodollars(budget)
+    chosen = Settings(model=model, models=dict(models or {}), until=until, lenient=lenient, budget=allowed)
     if concurrency is not None:
         chosen = replace(chosen, concurrency=concurrency)
     start = Start(graph, found.source, given, chosen, tuple(tags))
@@ -114,7 +126,12 @@ async def arun(
 
 
 async def aresume(
-    run_id: str, *, pipeline: Pipeline | str | None = None, ledger: Place = None, check: bool = True
+    run_id: str,
+    *,
+    pipeline: Pipeline | str | None = None,
+    ledger: Place = None,
+    budget: Dollars | None = None,
+    check: bool = True,
 ) -> RunResult:
     """Go on with a run: what was finished is not run again, what was answered is not paid again.
 
@@ -122,16 +139,19 @@ async def aresume(
         run_id: Its readable id, a part of one, or `last`.
         pipeline: The pipeline, where it cannot be found as the run recorded it (one that was declared in a notebook).
         ledger: As in `run`.
+        budget: Dollars that the whole run may cost from now on, what it has cost included; infinity lifts the limit,
+            and None keeps the one that it has.
         check: As in `run`.
 
     Raises:
         RunFailed: A step failed; the text names it and its reason.
-        RunInterrupted: The run was paused or cancelled from outside.
+        RunPaused: Its budget was reached, or it was paused from outside.
+        RunInterrupted: It was cancelled from outside.
         RunIsDriven: Another living process drives it.
         NotFound: No run is called so, or its pipeline is gone.
     """
     async with _opened(ledger) as place:
-        again = await reopen(place.site.ledger, run_id)
+        again = await reopen(place.site.ledger, run_id, budget=budget)
         return await _drive(again, _found(pipeline or again.source), place, None, raising=check)
 
 
@@ -146,26 +166,34 @@ async def preflight(start: Start) -> None:
         check_start(start, Site(nowhere, os.environ))
 
 
-async def reopen(ledger: Ledger, run_id: str) -> Run:
+async def reopen(ledger: Ledger, run_id: str, *, budget: Dollars | None = None) -> Run:
     """Find a run that is to go on, and take back the wish that it pause.
 
     Args:
         ledger: Where it is.
         run_id: Its readable id, a part of one, or `last`.
+        budget: Dollars that it may cost from now on; None keeps the budget that it has.
 
     Raises:
         NotFound: No run is called so.
-        UsageError: It was cancelled.
+        UsageError: It was cancelled, or the budget is no amount.
         RunIsDriven: Another living process drives it; its wish is left alone.
     """
     found = await ledger.run(run_id)
+    before = Settings.load(found.settings)
+    settings = before if budget is None else replace(before, budget=picodollars(budget))
     if ledger.is_driven(found.run_id):
         claim = await ledger.claim(found.run_id)  # says who drives it, or takes the place of one that just ended
         await claim.release()
     if found.wish is Wish.CANCEL:
         raise UsageError(f"{found.run_id} was cancelled, which is for good; begin a new run")
+    changes: list[Fact] = []
     if found.wish is not Wish.RUN:
-        await ledger.write(WishSet(found.id, Wish.RUN, now()))
+        changes.append(WishSet(found.id, Wish.RUN, now()))
+    if settings != before:
+        changes.append(SettingsChanged(found.id, settings.dump(), now()))
+    if changes:
+        await ledger.write(*changes)
     return await ledger.run(found.run_id)
 
 
@@ -202,18 +230,19 @@ def _found(pipeline: Pipeline | str) -> Found:
 async def _drive(run: Run, found: Found, place: _Opened, claim: Claim | None, *, raising: bool) -> RunResult:
     """Drive a run to its end and say what came of it."""
     graph = found.pipeline.check()
-    await carry_on(run, graph, place.site, claim=claim)
+    ended = await carry_on(run, graph, place.site, claim=claim)
     result = await result_of(run.run_id, graph, place.site.ledger, keep=not place.ours, url=place.url)
     if raising:
-        _raise_unless_completed(result)
+        _raise_unless_completed(result, ended)
     return result
 
 
-def _raise_unless_completed(result: RunResult) -> None:
+def _raise_unless_completed(result: RunResult, ended: Ended) -> None:
     """Raise what its status says.
 
     Raises:
         RunFailed: A step failed.
+        RunPaused: It was paused, or its budget was reached.
         RunInterrupted: It was stopped.
     """
     if result.status is RunStatus.COMPLETED:
@@ -221,5 +250,8 @@ def _raise_unless_completed(result: RunResult) -> None:
     if result.status is RunStatus.FAILED:
         more = f" (and {len(result.errors) - 1} more)" if len(result.errors) > 1 else ""
         raise RunFailed(f"{result.run_id} failed: {next(iter(result.errors), 'a step failed')}{more}")
+    if ended.reached is not None:
+        more = f"stagebook.resume({result.run_id!r}, budget={ended.reached.proposed})"
+        raise RunPaused(f"{result.run_id} is paused: {ended.reached}; what was finished is kept: {more}")
     kind = RunPaused if result.status is RunStatus.PAUSED else RunInterrupted
     raise kind(f"{result.run_id} is {result.status}; what was finished is kept: stagebook.resume({result.run_id!r})")

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stagebook.definition.graph import Graph
+from stagebook.door.budget import Reached
 from stagebook.engine.plan import Frontier, Ready, StepKey
 from stagebook.engine.steps import Crew, StepRunner
 from stagebook.ledger.clock import now
 from stagebook.ledger.facts import StepSkipped
 from stagebook.model.records import Step
 from stagebook.model.status import StepStatus
+
+PAUSED = "paused"
+"""Why a drive ends that its owner, or its budget, wants to pause."""
 
 
 class Stop:
@@ -56,6 +60,8 @@ class Ended:
     """Steps that failed in this drive."""
     stopped: str | None
     """Why it ended early, if it was told to."""
+    reached: Reached | None = None
+    """The budget, if that is why."""
 
 
 class Driver:
@@ -94,6 +100,8 @@ class Driver:
             WriteRefused: The ledger would not take what was made.
         """
         self._stop.on_now(self._cancel)
+        if self._crew.budget is not None:
+            self._crew.budget.watch(self._heed_budget)
         self._take(self._frontier.begin())
         self._fill()
         try:
@@ -105,11 +113,25 @@ class Driver:
         if self._broken is not None:
             raise self._broken
         stopped = self._stop.reason if self._stop.wished else None
-        return Ended(self._frontier.finished(), tuple(self._failed), stopped)
+        finished, budget = self._frontier.finished(), self._crew.budget
+        reached = budget.reached if budget is not None and not finished else None
+        return Ended(finished, tuple(self._failed), stopped, reached)
 
     def _cancel(self) -> None:
         for task in self._active:
             task.cancel()
+
+    def _heed_budget(self) -> None:
+        """Once the budget is reached, begin nothing new, and leave the steps that wait at it when no other is at work.
+
+        They are begun again on resume, where what they were answered is given to them again.
+        """
+        budget = self._crew.budget
+        if budget is None or budget.reached is None:
+            return
+        self._stop.finish(PAUSED)
+        if self._active and budget.waiting >= len(self._active):
+            self._cancel()
 
     async def _drain(self) -> None:
         """Leave no task behind, also when this drive itself is cancelled."""
@@ -194,3 +216,4 @@ class Driver:
         self._fill()
         if not self._active:
             self._idle.set()
+        self._heed_budget()

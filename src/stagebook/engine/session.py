@@ -5,28 +5,33 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
+import orjson
 from pydantic import BaseModel, ValidationError
 
 from stagebook.definition.graph import Graph, ReadKind
+from stagebook.door.budget import Budget, Reached
 from stagebook.door.door import OutwardDoor
 from stagebook.door.secrets import refuse_literals
 from stagebook.door.transport import HttpTransport, Timeouts, Transport
 from stagebook.engine.bind import Binder
-from stagebook.engine.drive import Driver, Ended, Stop
+from stagebook.engine.drive import PAUSED, Driver, Ended, Stop
 from stagebook.engine.outputs import Outputs
 from stagebook.engine.plan import Frontier, State, scope
 from stagebook.engine.progress import Progress
 from stagebook.engine.restore import restore
 from stagebook.engine.settings import Settings
+from stagebook.engine.spending import spent_so_far
 from stagebook.engine.steps import Crew
 from stagebook.engine.threads import StageThreads
 from stagebook.ledger.claim import Claim
 from stagebook.ledger.clock import now
-from stagebook.ledger.facts import Fact, PromptSeen
+from stagebook.ledger.facts import Fact, Noted, PromptSeen, WishSet
 from stagebook.ledger.store import Ledger
 from stagebook.llm.client import ModelClient
 from stagebook.llm.local_transport import LocalTransport
+from stagebook.llm.prices import PriceBook
 from stagebook.llm.reading import kept, read_kept
+from stagebook.llm.worst_case import WorstCases
 from stagebook.model.errors import Complaint, InputError, MissingOutput
 from stagebook.model.exchange import content_hash
 from stagebook.model.records import NewRun, Run
@@ -83,12 +88,14 @@ def check(start: Start, site: Site) -> bytes:
 
 
 def check_models(graph: Graph, settings: Settings, site: Site) -> None:
-    """See that every model that a run asks can be asked.
+    """See that every model that a run asks can be asked, and that its budget, if it has one, can be kept with it.
 
     Raises:
         NotFound: There is no such provider.
         MissingKey: A key is not set.
+        UsageError: There is a budget, and nobody knows what a model costs.
     """
+    worst = WorstCases() if settings.budget is not None else None
     client = ModelClient(OutwardDoor(site.ledger, {}, environment=site.environment), site.environment)
     for name in scope(graph, settings.until):
         spec = graph.stages[name]
@@ -96,6 +103,8 @@ def check_models(graph: Graph, settings: Settings, site: Site) -> None:
         asks = spec.prompt is not None or any(read.kind is ReadKind.LLM for read in spec.reads)
         if model is not None and asks:
             client.check(model)
+            if worst is not None:
+                worst.check(model, spec.prompt.sampling.max_tokens if spec.prompt is not None else None)
 
 
 async def begin(start: Start, site: Site) -> Run:
@@ -171,11 +180,14 @@ async def carry_on(
         async with _drive(run, graph, site, chosen, claim, progress, stop) as driver:
             watch = asyncio.create_task(_heed(site.ledger, run.id, stop))
             try:
-                return await driver.drive()
+                ended = await driver.drive()
             finally:
                 watch.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await watch
+        if ended.reached is not None:
+            await _pause(site.ledger, run.id, ended.reached)
+        return ended
     finally:
         await claim.release()
 
@@ -204,7 +216,12 @@ async def _drive(
         "http": HttpTransport(Timeouts(total=settings.request_timeout), public_only=site.public_only),
         "local": LocalTransport(_streaming(progress)),
     }
-    door = OutwardDoor(ledger, transports, retry=settings.retry, environment=site.environment)
+    prices, budget = PriceBook(), None
+    if settings.budget is not None:
+        worst = WorstCases(prices).of
+        before = None if claim.fresh else await spent_so_far(ledger, run.id, worst)
+        budget = Budget(settings.budget, worst, before)
+    door = OutwardDoor(ledger, transports, retry=settings.retry, environment=site.environment, budget=budget)
     threads = StageThreads()
     crew = Crew(
         ledger=ledger,
@@ -213,10 +230,11 @@ async def _drive(
         binder=Binder(frontier.rules, shelf, run_input, content_hash(run.input)),
         outputs=shelf,
         door=door,
-        client=ModelClient(door, site.environment),
+        client=ModelClient(door, site.environment, prices),
         settings=settings,
         progress=progress,
         threads=threads,
+        budget=budget,
     )
     driver = Driver(graph, frontier, crew, restored.prior, stop)
     for stage, parent, key in restored.items:
@@ -260,4 +278,14 @@ async def _heed(ledger: Ledger, run: int, stop: Stop) -> None:
         await asyncio.sleep(WISH_EVERY)
         wish = await ledger.wish(run)
         if wish is not Wish.RUN:
-            stop.finish({Wish.PAUSE: "paused", Wish.CANCEL: "cancelled"}[wish])
+            stop.finish({Wish.PAUSE: PAUSED, Wish.CANCEL: "cancelled"}[wish])
+
+
+async def _pause(ledger: Ledger, run: int, reached: Reached) -> None:
+    """Write that the budget wants a run to pause, and what it came to."""
+    amounts = {"limit": reached.limit, "spent": reached.spent, "next": reached.worst, "model": reached.model}
+    note = Noted(run, "budget_reached", orjson.dumps(amounts), now())
+    if await ledger.wish(run) is Wish.RUN:
+        await ledger.write(WishSet(run, Wish.PAUSE, now()), note)
+    else:
+        await ledger.write(note)

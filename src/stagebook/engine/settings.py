@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from decimal import Decimal, InvalidOperation
 
 import orjson
 
@@ -9,6 +10,12 @@ from stagebook.definition.graph import Graph, StageSpec
 from stagebook.door.retry import RetryPolicy
 from stagebook.llm.providers import alternatives, split_model
 from stagebook.model.errors import NotFound, UsageError
+from stagebook.model.usage import PICODOLLARS
+
+Dollars = Decimal | float | str
+"""An amount of US dollars as it is given: a number, or its text."""
+MOST_DOLLARS = 9_000_000
+"""What still fits into 64 bits as picodollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,8 @@ class Settings:
     """When the door tries again."""
     request_timeout: float = 600.0
     """Seconds that one sending may take."""
+    budget: int | None = None
+    """Picodollars that the run may cost, from its first drive to its last; None: anything."""
 
     def model_of(self, spec: StageSpec) -> str | None:
         """Name the model that a stage asks."""
@@ -65,3 +74,29 @@ class Settings:
         if "retry" in found:
             found["retry"] = RetryPolicy(**found["retry"])
         return cls(**found)
+
+
+def picodollars(budget: Dollars) -> int | None:
+    """Read a budget.
+
+    Args:
+        budget: Dollars; infinity (or the text `none`) for no limit.
+
+    Returns:
+        Picodollars, or None where there is no limit.
+
+    Raises:
+        UsageError: It is no amount that could be spent.
+    """
+    text = str(budget).strip().removeprefix("$")
+    try:
+        amount = Decimal("Infinity" if text == "none" else text)
+    except InvalidOperation:
+        raise UsageError(f"the budget {text!r} is no amount; write dollars, for example 2.50") from None
+    if amount.is_nan() or amount < 0:
+        raise UsageError(f"the budget is {text}; it must be 0 dollars or more")
+    if amount.is_infinite():
+        return None
+    if amount > MOST_DOLLARS:
+        raise UsageError(f"the budget is {text} dollars, which is past any bill; leave it away for no limit")
+    return int(amount * PICODOLLARS)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from stagebook.definition.graph import PromptSpec, ReadKind, StageSpec
 from stagebook.definition.markers import Skip
+from stagebook.door.budget import Budget
 from stagebook.door.door import OutwardDoor
 from stagebook.door.journal import Journal
 from stagebook.door.stage import StageDoor
@@ -53,6 +54,7 @@ class Crew:
     settings: Settings
     progress: Progress
     threads: StageThreads
+    budget: Budget | None = None
 
 
 class StepRunner:

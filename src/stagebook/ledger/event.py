@@ -15,7 +15,7 @@ class Event:
     """Id of the run."""
     kind: str
     """`run_created`, `drive_started`, `drive_ended`, `completed`, `failed`, `skipped` (a step), `attempt_failed`,
-    `wish`, `stage_start`, `stage_complete`, or the kind of a note."""
+    `wish`, `settings`, `stage_start`, `stage_complete`, or the kind of a note."""
     step: int | None
     """Id of the step, if it is about one."""
     data: bytes | None

@@ -176,6 +176,16 @@ class WishSet:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """A run goes on otherwise than it was begun."""
+
+    run: int
+    settings: bytes
+    """All of them, JSON object."""
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Marked:
     """A mark by an outside driver, or by ours at a phase's first and last step."""
 
@@ -211,6 +221,7 @@ Fact = (
     | ExchangeLost
     | PromptSeen
     | WishSet
+    | SettingsChanged
     | Marked
     | Noted
 )

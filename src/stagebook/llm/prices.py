@@ -21,6 +21,7 @@ class PriceBook:
 
     def __init__(self) -> None:
         self._rates: dict[tuple[str, str], Rate | None] = {}
+        self._windows: dict[tuple[str, str], int | None] = {}
         self._version: str | None = None
 
     def charge(self, provider: str, model: str, metered: Metered) -> Charge:
@@ -60,6 +61,13 @@ class PriceBook:
             self._rates[key] = _look_up(provider, model)
         return self._rates[key]
 
+    def context_window(self, provider: str, model: str) -> int | None:
+        """Say how many tokens a model reads and writes at most in one call; None where it is not known."""
+        key = provider, model
+        if key not in self._windows:
+            self._windows[key] = _window(provider, model)
+        return self._windows[key]
+
 
 def _look_up(provider: str, model: str) -> Rate | None:
     from genai_prices import Usage as PricedUsage  # noqa: PLC0415  0.2 s to import: only runs that call a paid model pay it
@@ -95,6 +103,16 @@ def _look_up(provider: str, model: str) -> Rate | None:
         return fresh * per_read + usage.cache_read_input_tokens * per_cached + usage.output_tokens * per_written
 
     return linear
+
+
+def _window(provider: str, model: str) -> int | None:
+    from genai_prices import Usage as PricedUsage  # noqa: PLC0415  0.2 s to import: only runs with a budget pay it here
+    from genai_prices import calc_price  # noqa: PLC0415  as above
+
+    try:
+        return calc_price(PricedUsage(), model, provider_id=provider).model.context_window
+    except LookupError:
+        return None
 
 
 def _picodollars(per_million: object) -> int:

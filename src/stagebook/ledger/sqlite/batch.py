@@ -229,6 +229,10 @@ class Batch:
         self.row(s.WISH, fact.wish, fact.run)
         self.row(s.EVENT, fact.at, fact.run, "wish", None, orjson.dumps({"wish": fact.wish}).decode())
 
+    def _settings(self, fact: f.SettingsChanged, _: Entry) -> None:
+        self.row(s.SETTINGS, fact.settings.decode(), fact.run)
+        self.row(s.EVENT, fact.at, fact.run, "settings", None, fact.settings.decode())
+
     def _mark(self, fact: f.Marked, _: Entry) -> None:
         error = None if fact.error is None else clean_text(fact.error)
         self.row(s.MARK, fact.id, fact.run, fact.name, fact.kind, error, fact.at)
@@ -249,6 +253,7 @@ class Batch:
         f.ExchangeLost: _lost,
         f.PromptSeen: _prompt,
         f.WishSet: _wish,
+        f.SettingsChanged: _settings,
         f.Marked: _mark,
         f.Noted: _note,
     }

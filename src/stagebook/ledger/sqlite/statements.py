@@ -161,5 +161,6 @@ ATTEMPT_ENDED: Final = Statement(
     "the attempt is not in the ledger",
 )
 WISH: Final = Statement(18, "UPDATE runs SET wish = ? WHERE id = ?", "the run is not in the ledger")
+SETTINGS: Final = Statement(18, "UPDATE runs SET settings = ? WHERE id = ?", "the run is not in the ledger")
 MARK: Final = Statement(19, "INSERT INTO marks (id, run, name, kind, error, at) VALUES (?, ?, ?, ?, ?, ?)")
 EVENT: Final = Statement(20, "INSERT INTO events (at, run, kind, step, data) VALUES (?, ?, ?, ?, ?)")

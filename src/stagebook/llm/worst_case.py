@@ -1,0 +1,140 @@
+"""What a request can cost at most, told from its bytes and its model's price before it is sent."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+
+from stagebook.llm.prices import PriceBook, Rate
+from stagebook.llm.providers import PROVIDERS, alternatives, split_model
+from stagebook.model.errors import UsageError
+from stagebook.model.exchange import Request
+from stagebook.model.usage import Usage
+
+UNSEEN: Final = 1000
+"""Input tokens that a provider may add to what was sent. Anthropic's pages on tool use name up to 700 for the prompt
+that it writes before tools, OpenAI's cookbook a handful for each message, which its JSON framing outweighs."""
+
+LIMIT_FIELDS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+"""What a request's own limit of its answer is called; reasoning counts against it at every provider."""
+
+OUTPUT_LIMITS: Final[Mapping[str, int]] = {
+    "gpt-5": 128_000,
+    "gpt-4.1": 32_768,
+    "gpt-4o": 16_384,
+    "gpt-4-turbo": 4_096,
+    "gpt-4": 8_192,
+    "gpt-3.5-turbo": 4_096,
+    "o1-mini": 65_536,
+    "o1": 100_000,
+    "o3": 100_000,
+    "o4-mini": 100_000,
+}
+"""Most output tokens by the beginning of a model's name, where a request has no limit: "max output tokens" on OpenAI's
+model pages (2026-11). Anthropic's requests always have a limit; of other models the context window is the limit."""
+
+_ELSEWHERE: Final = re.compile(
+    rb'"(?:previous_response_id|conversation|file_id|file_url)"\s*:\s*"|"url"\s*:\s*"https?:'
+)
+"""What a model reads besides the request's own bytes: a conversation or a file kept by the provider, a picture on the
+web."""
+
+
+class WorstCases:
+    """Says what requests can cost at most.
+
+    A token is at least one byte of UTF-8 in the byte-level encodings that models read, so a body has no more tokens
+    than bytes, and never more than the model's context window is charged. The output is taken as long as the request
+    allows.
+
+    Args:
+        prices: What tokens cost.
+    """
+
+    def __init__(self, prices: PriceBook | None = None) -> None:
+        self._prices = prices or PriceBook()
+
+    def check(self, model: str, max_tokens: int | None) -> None:
+        """See that a budget can be kept with a model, and with each that would stand in for it.
+
+        Args:
+            model: `provider:name`, or several with `|` between.
+            max_tokens: The limit of an answer, where its prompt sets one.
+
+        Raises:
+            UsageError: Its price or its longest answer is not known.
+        """
+        for one in alternatives(model):
+            provider, name = split_model(one)
+            if not is_free(provider):
+                self._rate(provider, name)
+                if max_tokens is None and provider != "anthropic":
+                    self._longest(provider, name)
+
+    def of(self, request: Request) -> int:
+        """Say what a request can cost at most, picodollars; 0 for one that asks no model, or one that costs nothing.
+
+        Raises:
+            UsageError: The price or the longest answer of its model is not known.
+        """
+        provider, name = request.provider or "", request.model or ""
+        if request.kind != "model" or is_free(provider):
+            return 0
+        rate = self._rate(provider, name)
+        body = request.body
+        window = self._prices.context_window(_price_list(provider), name)
+        read = len(body) + UNSEEN
+        if _ELSEWHERE.search(body):
+            read = max(read, window or read)
+        elif window is not None:
+            read = min(read, window)
+        asked = _fields(body)
+        written = next((asked[field] for field in LIMIT_FIELDS if isinstance(asked.get(field), int)), None)
+        if written is None:
+            written = self._longest(provider, name)
+        copies = asked.get("n")
+        usage = Usage(read, written * (copies if isinstance(copies, int) else 1))
+        return max(rate(usage), rate(replace(usage, cache_creation_input_tokens=read)))
+
+    def _rate(self, provider: str, name: str) -> Rate:
+        rate = self._prices.rate(_price_list(provider), name)
+        if rate is None:
+            raise UsageError(
+                f"no price is known for {provider}:{name}, so no budget can be kept with it; choose a model whose price"
+                " is known (pip install -U genai-prices brings newer ones), or leave the budget away"
+            )
+        return rate
+
+    def _longest(self, provider: str, name: str) -> int:
+        """Say how long an answer without a limit of its own can be."""
+        ours = name.removeprefix("openai/") if provider == "openrouter" else name
+        if PROVIDERS[provider].price_list == "openai" or ours != name:
+            known = [begin for begin in OUTPUT_LIMITS if ours.startswith(begin)]
+            if known:
+                return OUTPUT_LIMITS[max(known, key=len)]
+        window = self._prices.context_window(_price_list(provider), name)
+        if window is None:
+            raise UsageError(
+                f"nobody says how long an answer of {provider}:{name} can be, so no budget can be kept with it;"
+                " give its stage max_tokens=, or leave the budget away"
+            )
+        return window
+
+
+def is_free(provider: str) -> bool:
+    """Whether a provider's models cost nothing: they run here, or on a server of one's own, which wants no key."""
+    return provider in PROVIDERS and PROVIDERS[provider].key_env is None
+
+
+def _price_list(provider: str) -> str:
+    return PROVIDERS[provider].price_list if provider in PROVIDERS else provider
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
