@@ -9,7 +9,7 @@ import orjson
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from stagebook import Image, Key, Pipeline
+from stagebook import DefinitionError, Image, Key, Pipeline
 from stagebook.definition.template import Template
 from stagebook.model.errors import InputError, TemplateFailed
 from stagebook.testing.provider_faults import ErrorStatus
@@ -131,6 +131,18 @@ def test_a_picture_in_a_loop_stands_between_its_texts() -> None:
     system, user = template.render({"all": pictures})
     assert system.pieces == ("be brief",)
     assert user.pieces == ("No 1", pictures[0], "No 2", pictures[1])
+
+
+def test_a_model_is_not_asked_to_write_a_picture() -> None:
+    pipeline = Pipeline("scan", input=Scan, model=PROVIDERS[0])
+
+    @pipeline.prompt(text="Draw {{ scan.pictures }}", returns=Page)
+    def page(scan: Scan) -> None: ...
+
+    with pytest.raises(
+        DefinitionError, match="Page cannot be asked for by schema: a language model writes no pictures"
+    ):
+        pipeline.check()
 
 
 async def test_the_local_model_says_that_it_cannot_see(bench: Any, scan: Scan) -> None:

@@ -163,7 +163,7 @@ def _text_field(declared: Declared, returns: type[BaseModel]) -> str | None:
 
 def _schema(declared: Declared, returns: type[BaseModel], schemas: Schemas) -> bytes:
     try:
-        return schemas.written(returns)
+        return schemas.asked_for(returns)
     except NoSchema as error:
         raise _wrong(
             declared,

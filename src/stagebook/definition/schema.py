@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchema
 from pydantic_core import core_schema
 
 from stagebook.definition.function_code import Sources
+from stagebook.model.image import Image
 
 
 class NoSchema(Exception):
@@ -29,14 +30,27 @@ class Schemas:
         self._sources = sources
         self._sentences: dict[type, dict[str, str]] = {}
         self._made: dict[tuple[type, str], bytes] = {}
+        self._inside: dict[type, set[type]] = {}
+        """Models that a model consists of, itself included."""
 
     def written(self, model: type[BaseModel]) -> bytes:
-        """Make the schema of what a language model writes: every field that is not computed, in their order.
+        """Make the schema of what is given: every field that is not computed, in their order.
 
         Raises:
             NoSchema: A field has no JSON form.
         """
         return self._make(model, "validation")
+
+    def asked_for(self, model: type[BaseModel]) -> bytes:
+        """Make the schema of what a language model writes: as `written`, and no pictures.
+
+        Raises:
+            NoSchema: A field has no JSON form, or is a picture.
+        """
+        made = self._make(model, "validation")
+        if Image in self._inside[model]:
+            raise NoSchema("a language model writes no pictures")
+        return made
 
     def kept(self, model: type[BaseModel]) -> bytes:
         """Make the schema of what the ledger keeps, computed fields included.
@@ -49,6 +63,7 @@ class Schemas:
     def _make(self, model: type[BaseModel], mode: Literal["validation", "serialization"]) -> bytes:
         if (model, mode) not in self._made:
             schemas = self
+            inside = self._inside.setdefault(model, set())
 
             class WithSentences(GenerateJsonSchema):
                 """Pydantic's own, with a description for each field that has none but a sentence under it."""
@@ -58,6 +73,7 @@ class Schemas:
 
                 def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
                     made = super().model_schema(schema)
+                    inside.add(schema["cls"])
                     schemas.describe(cast("type[BaseModel]", schema["cls"]), made)
                     return made
 
