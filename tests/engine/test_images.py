@@ -1,6 +1,7 @@
 """Pictures, from a template to the provider and into the ledger."""
 
 import base64
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import orjson
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from stagebook import DefinitionError, Image, Key, Pipeline
+from stagebook import DefinitionError, Image, Key, Llm, Pipeline
 from stagebook.definition.template import Template
 from stagebook.model.errors import InputError, TemplateFailed
 from stagebook.testing.provider_faults import ErrorStatus
@@ -76,6 +77,25 @@ async def test_a_picture_is_shown_where_its_template_writes_it_and_stored_once(
     exchanges = await bench.ledger.query("select id, request_size from exchanges")
     for exchange, size in exchanges.rows:
         assert len(await bench.ledger.request_body(exchange)) == size
+
+
+@pytest.mark.parametrize("model", PROVIDERS)
+async def test_a_stage_may_ask_about_a_picture_of_megabytes(bench: Any, model: str) -> None:
+    large = Image.from_bytes(PNG + random.Random(7).randbytes(1_500_000))
+    pipeline = Pipeline("scan", input=Scan, model=model)
+
+    @pipeline.stage()
+    async def label(scan: Scan, llm: Llm) -> Label:
+        return Label(word=await llm.ask(["What is this?", scan.pictures[0], "One word."], system="Be brief."))
+
+    run, ended = await bench.run(pipeline, Scan(pictures=[large]))
+    assert ended.finished, await bench.reasons(run)
+    (request,) = bench.provider.requests
+    assert request.images == 1
+    assert "What is this?" in request.text
+    assert large.base64().encode() in request.body
+    exchange = (await bench.ledger.query("select id from exchanges")).rows[0][0]
+    assert await bench.ledger.request_body(exchange) == request.body
 
 
 async def test_a_changed_picture_is_noticed_before_anything_is_asked(bench: Any, scan: Scan, tmp_path: Path) -> None:
