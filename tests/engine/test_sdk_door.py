@@ -25,6 +25,8 @@ from stagebook.testing.provider_script import Rule, Script
 KEY = "sk-proj-CanaryCanaryCanaryCanary9876543210"
 TOKEN = "plain-canary-token-without-any-known-form"  # noqa: S105  planted to be looked for
 UNHEARD_OF = "another-canary-in-a-header-of-no-known-name"
+ROOM_FOR_ONE = 2_100_000_000
+"""Picodollars: the call to Anthropic costs 301 million, and 1,863 million at its worst."""
 NOBODY = "http://127.0.0.1:9"
 """An address at which nobody listens."""
 TRIES = 4
@@ -165,6 +167,29 @@ async def test_a_write_that_the_ledger_refused_ends_the_drive_also_behind_an_sdk
 
     with pytest.raises(StaleWriter):
         await bench.run(one_stage(work), Given(note=""))
+
+
+async def test_what_lies_behind_an_sdks_error_is_told_whatever_it_is(bench: Any) -> None:
+    async def work(door: Door) -> str:
+        raise OSError("Connection error.") from ValueError("no host is called so")
+
+    run, _ = await bench.run(one_stage(work), Given(note=""))
+    reason = (await bench.reasons(run))["said"]
+    assert reason.startswith("said failed with OSError: Connection error. at ")
+    assert reason.endswith("(ValueError('no host is called so'))")
+
+
+async def test_a_budget_pauses_a_run_before_the_call_of_an_sdk_that_may_pass_it(bench: Any) -> None:
+    async def work(door: Door) -> str:
+        return " ".join([await ask_anthropic(bench.provider.url, door, max_retries=n) for n in range(5)])
+
+    environment = {**bench.site.environment, "ANTHROPIC_BASE_URL": bench.provider.url}
+    bench.site = Site(bench.ledger, environment, public_only=False)
+    pipeline = one_stage(work)
+    run, ended = await bench.run(pipeline, Given(note=""), budget=ROOM_FOR_ONE)
+    assert ended.stopped == "paused"
+    assert len(bench.provider.bill.entries) == 1
+    assert (await bench.steps(run))["said", ""] == "running"
 
 
 async def test_samples_of_one_prompt_stay_as_many_when_they_are_given_again(bench: Any) -> None:

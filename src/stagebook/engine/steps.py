@@ -105,7 +105,7 @@ class StepRunner:
                 behind = _behind(failure)
                 if isinstance(behind, WriteRefused):
                     raise behind from None
-                error = StageFailed(_told(key, failure) + (f" ({behind})" if behind is not None else ""))
+                error = StageFailed(_told(key, failure, behind))
             final = attempt == first + spec.policy.attempts - 1 or not isinstance(error, StageFailed)
             await self._end(work, StepStatus.FAILED, reason=str(error), error=error, final=final)
             if final:
@@ -360,19 +360,20 @@ def _data(work: _Work, made: object) -> bytes:
         raise StageFailed(f"{name(work.key)} returned what JSON cannot hold: {complaint}") from complaint
 
 
-def _behind(error: Exception) -> StagebookError | None:
-    """Find the error of ours of which an SDK made one of its own."""
+def _behind(error: Exception) -> BaseException | None:
+    """Find what an SDK made an error of its own of: ours if there is one, else what lies deepest."""
     cause = error.__cause__
     for _ in range(_DEEPEST):
-        if cause is None or isinstance(cause, StagebookError):
+        if cause is None or cause.__cause__ is None or isinstance(cause, StagebookError):
             break
         cause = cause.__cause__
-    return cause if isinstance(cause, StagebookError) else None
+    return cause
 
 
-def _told(key: StepKey, error: Exception) -> str:
-    """Say what a stage's own function raised, and on which of its lines."""
+def _told(key: StepKey, error: Exception, behind: BaseException | None) -> str:
+    """Say what a stage's own function raised, on which of its lines, and what lies behind it."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "/stagebook/" not in frame.filename.replace("\\", "/")] or list(frames)
     where = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
-    return f"{name(key)} failed with {type(error).__name__}: {error}{where}"
+    cause = "" if behind is None else str(behind) if isinstance(behind, StagebookError) else repr(behind)
+    return f"{name(key)} failed with {type(error).__name__}: {error}{where}" + (f" ({cause})" if cause else "")
