@@ -72,6 +72,20 @@ def test_a_run_is_deleted_with_its_texts(shell: Any, here: Any) -> None:
     assert here("delete", "last", "--yes").err.startswith("error: there is no last run")
 
 
+def test_nothing_that_was_said_in_a_deleted_run_can_be_found_any_more(shell: Any, here: Any) -> None:
+    words = "a secret of the patient that nobody else has said"
+    shell.write("talk.txt", f"{words}\n" * 200)
+    shell("run", "talk.py", "talk.txt")
+
+    def found() -> list[str]:
+        files = [path for path in (shell.folder / ".stagebook").rglob("*") if path.is_file()]
+        return [path.name for path in files if words.encode() in path.read_bytes()]
+
+    assert "ledger.db" in found()
+    assert here("delete", "last", "--yes").code == 0
+    assert found() == []
+
+
 def test_a_person_at_a_terminal_is_asked(shell: Any, here: Any) -> None:
     shell("run", "talk.py", "talk.txt", "--until", "parts")
     for answer, left in ((b"n\n", 1), (b"y\n", 0)):

@@ -176,6 +176,8 @@ DAMAGED = [
     (("exchanges", 1, "response", "body"), "{}", "an answer of https://a.test/v1 does not have the hash"),
     (("outputs", 0, "data"), {"n": 9}, "version 1 of the output of pages does not have the hash"),
     (("prompts", 0, "text"), "Label", "the prompt label does not have the hash"),
+    (("run", "run_id"), "../../etc/RUN_1", "is no id of a run"),
+    (("steps", 0, "status"), "done", "not whole, or was changed: ValueError: 'done' is not a valid StepStatus"),
     (("steps", 0, "item"), None, "not whole, or was changed: IntegrityError"),
     (("outputs", 0, "step"), 99, "not whole, or was changed: IndexError"),
     (("steps", 0), {}, "not whole, or was changed: KeyError"),

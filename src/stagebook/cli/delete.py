@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -36,13 +37,16 @@ async def _delete(typed: str, url: str | None, *, yes: bool) -> tuple[str, Taken
         run = await ledger.run(typed)
         if not yes:
             _ask(f"Delete {run.run_id} ({run.pipeline}) for good?")
-        taken = await ledger.upkeep.delete(run.id, run.run_id, told())
-    folder = texts_folder(run.run_id, url)
+        if not ledger.is_driven(run.run_id):  # first, so that a kill leaves nothing that cannot be deleted again
+            _delete_texts(texts_folder(run.run_id, url))
+        return run.run_id, await ledger.upkeep.delete(run.id, run.run_id, told())
+
+
+def _delete_texts(folder: Path) -> None:
     for path in folder.glob("*.md"):
         path.unlink()
     with suppress(OSError):  # somebody put other files there, or there is none
         folder.rmdir()
-    return run.run_id, taken
 
 
 def _ask(question: str) -> None:

@@ -3,6 +3,7 @@
 # ruff: noqa: S608  the statements are made of constants
 import os
 import platform
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ from stagebook.ledger.sqlite.run_export import RunExport
 from stagebook.ledger.sqlite.statements import PAYLOAD, PROMPT, SEGMENT
 from stagebook.model.errors import InputError
 from stagebook.model.exchange import Request, content_hash
+from stagebook.model.status import ExchangeState, StepStatus, Wish
 
+RUN_ID: Final = re.compile(r"RUN_[A-Za-z0-9_-]{1,60}")
 _REPLACED: Final = "\ufffd"
 
 
@@ -72,6 +75,8 @@ def import_run(connection: sqlite3.Connection, blobs: BlobFiles, document: Json,
     """
     try:
         run_id = str(document["run"]["run_id"])
+        if RUN_ID.fullmatch(run_id) is None:  # it names files
+            raise InputError(f"{run_id!r} is no id of a run, such as RUN_20260115_181206")
         told = Imported(run_id, True, len(document["steps"]), len(document["exchanges"]))
         row = connection.execute("SELECT id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
         if row is None:
@@ -150,6 +155,7 @@ class _Import:
             id=self._run,
             definition=write_definition(self._connection, run["pipeline"], declared, definition["at"]),
             input=digest,
+            wish=Wish(run["wish"]),
             settings=json_text(run["settings"]),
             tags=json_text(run["tags"]),
             parent=None if parent is None else parent[0],
@@ -165,6 +171,7 @@ class _Import:
             id=number,
             run=self._run,
             attempts=step["attempts_begun"],
+            status=StepStatus(step["status"]),
             fingerprint=None if fingerprint is None else bytes.fromhex(fingerprint),
             warnings=json_text(step["warnings"]),
             reads=reads,
@@ -234,6 +241,7 @@ class _Import:
             id=number,
             run=self._run,
             step=self._step(exchange["step"]),
+            state=ExchangeState(exchange["state"]),
             usage=json_text(exchange["usage"]),
             method=request["method"],
             url=request["url"],
@@ -264,11 +272,10 @@ class _Import:
         return None if place is None else self._outputs[place]
 
     def _insert(self, table: str, columns: Sequence[str], row: Json, **more: object) -> None:
-        """Write a row: columns as the document has them, and others."""
-        names = (*columns, *more)
-        marks = ", ".join("?" * len(names))
-        values = (*(row[name] for name in columns), *more.values())
-        self._connection.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", values)
+        """Write a row: columns as the document has them, and others, which stand before those of the same name."""
+        values = {name: row[name] for name in columns} | more
+        marks = ", ".join("?" * len(values))
+        self._connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
 
 
 def _cut(body: bytes, large: Json, run: int) -> tuple[list[Body], list[tuple[int, bytes]], bytes | None]:

@@ -71,9 +71,9 @@ def take_away_unused(connection: sqlite3.Connection, blobs: BlobFiles, among: It
     Args:
         connection: In a transaction that writes.
         blobs: Where large ones are.
-        among: Only of these; None for all.
+        among: Only of these; None for all, where nothing is packed anew.
     """
-    found = _unnamed(connection, among)
+    found = unused(connection) if among is None else _unnamed(connection, among)
     packer = Packer()
     leaning = _leaning(connection, found)
     for location, base in leaning.values():
