@@ -156,6 +156,7 @@ async def test_where_no_answer_comes_the_sdks_own_tries_send_nothing(bench: Any,
     assert ended.failed
     reason = (await bench.reasons(run))["said"]
     assert "failed with APIConnectionError: Connection error." in reason
+    assert f" at {__file__}:" in reason, "of all lines, the stage's own is told"
     assert f"(cannot reach {NOBODY}" in reason, "what an SDK leaves out is told by the door"
     assert f"(after {TRIES} tries)" in reason
     assert [number for *_, number in await rows(bench)] == [1, 2, 3, 4]

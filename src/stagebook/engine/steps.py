@@ -372,8 +372,12 @@ def _behind(error: Exception) -> BaseException | None:
 
 def _told(key: StepKey, error: Exception, behind: BaseException | None) -> str:
     """Say what a stage's own function raised, on which of its lines, and what lies behind it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "/stagebook/" not in frame.filename.replace("\\", "/")] or list(frames)
-    where = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+    frames = [(frame.filename.replace("\\", "/"), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    where = ""
+    for others in (("/stagebook/", "/site-packages/"), ("/stagebook/",), ()):  # the stage's own lines, if there are any
+        own = [frame for frame in frames if not any(part in frame[0] for part in others)]
+        if own:
+            where = f" at {own[-1][0]}:{own[-1][1]}"
+            break
     cause = "" if behind is None else str(behind) if isinstance(behind, StagebookError) else repr(behind)
     return f"{name(key)} failed with {type(error).__name__}: {error}{where}" + (f" ({cause})" if cause else "")
