@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 KILLS ?= 10000
 
-.PHONY: help setup demo test lint format chaos trial bench lock clean
+.PHONY: help setup demo test lint format chaos trial bench peers lock clean
 
 help: ## what can be typed here
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
