@@ -1,10 +1,13 @@
 """Cuts a body that an SDK wrote into parts that come again in the next one, wherever they stand there."""
 
+import contextlib
+import sys
 from typing import Final
 
-from fastcdc import fastcdc
-
 from stagebook.ledger.segments import LARGE
+
+with contextlib.redirect_stdout(sys.stderr):  # where its compiled part is missing it says so, and stdout may be JSON
+    from fastcdc import fastcdc
 
 SHORTEST: Final = LARGE
 """Bytes that a part has at least, the last one aside: smaller ones would not be payloads of their own."""
