@@ -11,8 +11,10 @@ from stagebook.cli.documents import file_name, shown
 from stagebook.cli.opened import look
 from stagebook.cli.options import json_option, ledger_option, run_argument
 from stagebook.cli.quantities import plural
+from stagebook.ledger.location import locate
 from stagebook.ledger.sqlite.run_import import Imported
 from stagebook.ledger.store import Ledger
+from stagebook.ledger.upkeep import read_run_file
 
 
 @click.command
@@ -55,5 +57,8 @@ def import_(*, path: Path, as_json: bool, ledger: str | None) -> None:
 
 
 async def _import(path: Path, url: str | None) -> Imported:
+    place = locate(url).path
+    if place is not None and not place.exists():
+        read_run_file(path)  # what is no run makes no ledger either
     async with await Ledger.open(url) as ledger:
         return await ledger.upkeep.import_run(path)

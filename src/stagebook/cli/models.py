@@ -9,11 +9,9 @@ from rich.table import Table
 from stagebook.cli.console import notes, print_json, results
 from stagebook.cli.options import json_option
 from stagebook.llm.fetching import fetch
-from stagebook.llm.providers import PROVIDERS, endpoint
+from stagebook.llm.providers import LOCAL, PROVIDERS, endpoint
 from stagebook.llm.weights import MODELS, find_weights, known, locate, model_folder
-from stagebook.model.errors import MissingKey, ModelNotInstalled
-
-LOCAL = "local"
+from stagebook.model.errors import InputError, MissingKey, ModelNotInstalled
 
 
 @click.group(invoke_without_command=True)
@@ -58,7 +56,7 @@ def _short(provider: dict[str, Any]) -> str:
 def _provider(name: str) -> dict[str, Any]:
     try:
         reached = endpoint(name, os.environ)
-    except MissingKey as error:
+    except (MissingKey, InputError) as error:
         return {"provider": name, "usable": False, "address": None, "mend": str(error)}
     return {"provider": name, "usable": True, "address": reached.url, "mend": None}
 

@@ -1,5 +1,6 @@
 """Files that a user names: read whole, with one clear sentence for each way in which one cannot be used."""
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ def read_text(path: Path, what: str) -> str:
         what: Names it in errors: `the input talk.txt`.
 
     Raises:
-        InputError: It is not there, is a folder, empty, too big, or not UTF-8.
+        InputError: It is not there, is a folder, empty, too big, not UTF-8, or holds NULs.
     """
     try:
         with path.open("rb") as file:
@@ -40,7 +41,9 @@ def read_text(path: Path, what: str) -> str:
             "convert it, for example with: iconv -f WINDOWS-1252 -t UTF-8"
         ) from None
     if not text.strip():
-        raise InputError(f"{what} is empty")
+        raise InputError(f"{what} is empty; write something into it, or name another file")
+    if "\0" in text:
+        raise InputError(f"{what} is not text: character {text.index(chr(0))} is a NUL; save it as plain text in UTF-8")
     return text
 
 
@@ -48,12 +51,31 @@ def read_json(path: Path, what: str) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: As `read_text`, or it is not JSON; the text says where.
+        InputError: As `read_text`, or it is not JSON (the text says where), or an object has a key twice.
     """
     text = read_text(path, what)
     try:
-        return orjson.loads(text)
+        found = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InputError(
-            f"{what} is not JSON: {error.msg.split(':')[0]} at line {error.lineno}, column {error.colno}"
+            f"{what} is not JSON: {error.msg.split(':')[0]} at line {error.lineno}, column {error.colno}; "
+            "correct it there"
         ) from None
+    _refuse_twice(text, what)
+    return found
+
+
+def _refuse_twice(text: str, what: str) -> None:
+    """Refuse an object with one key twice: parsers differ in which value they take, and the other is lost unsaid."""
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise InputError(f"{what} has the key {key!r} twice in one object; keep one of them")
+            seen.add(key)
+
+    try:
+        json.loads(text, object_pairs_hook=once)
+    except RecursionError:
+        raise InputError(f"{what} is nested too deeply; write it with fewer objects inside each other") from None

@@ -80,7 +80,8 @@ def _in_file(path: Path, name: str | None) -> Found:
         raise InputError(f"{shown(path)} is a folder; name a file in it, such as {shown(path / 'pipeline.py')}")
     if not path.is_file():
         files = [one.name for one in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise NotFound(f"there is no file {shown(path)}; {nearest(path.name, files)}")
+        mend = nearest(path.name, files) if files else f"{path.parent} holds no Python file at all: put it there"
+        raise NotFound(f"there is no file {shown(path)}; {mend}")
     with _explained(shown(path), path.parent):
         module = import_file(path)
     variable, pipeline = _pick(module, name, shown(path))

@@ -79,9 +79,11 @@ def one_step(steps: Sequence[StepDocument], stage: str, item: str | None) -> Ste
             return step
     keys = ", ".join(step.item for step in steps[:8] if step.item)
     more = ", ..." if len(steps) > 8 else ""  # noqa: PLR2004  as many as were listed
-    raise NotFound(
-        f"{stage} has no step for the item {item!r}; its items: {keys}{more}" if keys else f"{stage} has no step yet"
-    )
+    if not steps:
+        raise NotFound(f"{stage} has no step yet; see where the run stands with `stagebook show`")
+    if not keys:
+        raise NotFound(f"{stage} runs once, not for items, so it has no item {item!r}; leave --item out")
+    raise NotFound(f"{stage} has no step for the item {item!r}; its items: {keys}{more}")
 
 
 def _document(step: Step, driven: bool, worked: int, read: int, written: int, cost: int) -> StepDocument:  # noqa: FBT001  one row

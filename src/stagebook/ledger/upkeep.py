@@ -10,6 +10,7 @@ from typing import Final
 from stagebook.ledger.claim import HeldLock, Locks
 from stagebook.ledger.placing import placed
 from stagebook.ledger.progress import Told, untold
+from stagebook.ledger.run_format import Json
 from stagebook.ledger.sqlite import reading
 from stagebook.ledger.sqlite.database import SqliteDatabase
 from stagebook.ledger.sqlite.integrity import Check, Checked, Fixed, fix_orphans
@@ -35,6 +36,20 @@ class PurgedRuns:
     """Left alone, since somebody drives them."""
     exchanges: int
     taken: TakenAway
+
+
+def read_run_file(path: Path) -> Json:
+    """Read what `export` wrote.
+
+    Raises:
+        InputError: It is not there, or is no run of a version that is known.
+    """
+    try:
+        return read_document(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; name a file that `export` wrote") from error
+    except InputError as error:
+        raise InputError(f"{path} cannot be imported: {error}") from error
 
 
 class Upkeep:
@@ -95,12 +110,8 @@ class Upkeep:
             InputError: The file is no run, or damaged, or another run of that id is here.
             LedgerError: The ledger cannot be written.
         """
+        document = await asyncio.to_thread(read_run_file, path)
         try:
-            data = await asyncio.to_thread(path.read_bytes)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        try:
-            document = read_document(data)
             return await self._database.change(
                 writing(import_run), self._database.blobs, document, files=self._database.files
             )

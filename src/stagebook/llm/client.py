@@ -11,9 +11,10 @@ from stagebook.llm.codec import Codec, JobFailed, Reply, Unreadable
 from stagebook.llm.fallback import Line
 from stagebook.llm.jobs import finished
 from stagebook.llm.prices import PriceBook
-from stagebook.llm.providers import Endpoint, alternatives, endpoint, split_model
+from stagebook.llm.providers import LOCAL, Endpoint, alternatives, endpoint, split_model
 from stagebook.llm.sdk_requests import SdkRequests
 from stagebook.llm.tools import Toolbox
+from stagebook.llm.weights import find_weights
 from stagebook.model.errors import (
     AnswerInvalid,
     AnswerRefused,
@@ -68,11 +69,15 @@ class ModelClient:
         """See that a model, and each that would stand in for it, can be asked, before anything is run.
 
         Raises:
-            NotFound: There is no such provider.
+            NotFound: There is no such provider, or no such local model.
+            InputError: Its provider's address is none.
             MissingKey: Its key is not set.
+            ModelNotInstalled: The weights of a local model are not here.
         """
         for one in alternatives(model):
-            self._reached(one)
+            reached, name = self._reached(one)
+            if reached.provider.name == LOCAL:
+                find_weights(name, self._environment)
 
     def request(self, prompt: Prompt, model: str) -> Request:
         """Write the request for a prompt, to the first of the models; pure but for the files of pictures."""

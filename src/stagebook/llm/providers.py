@@ -3,13 +3,16 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from stagebook.llm.anthropic_messages import Messages
 from stagebook.llm.codec import Codec
 from stagebook.llm.openai_chat import ChatCompletions
 from stagebook.llm.openai_responses import Responses
-from stagebook.model.errors import MissingKey, NotFound
+from stagebook.model.errors import InputError, MissingKey, NotFound
 
+LOCAL = "local"
+"""The provider of models that run in this process."""
 CHAT = ChatCompletions()
 JSON_ONLY = ChatCompletions("json_object")
 
@@ -73,7 +76,7 @@ PROVIDERS: Mapping[str, Provider] = {
         Provider("xai", "https://api.x.ai/v1", "XAI_BASE_URL", "XAI_API_KEY"),
         Provider("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_BASE_URL", None),
         Provider("vllm", "http://127.0.0.1:8000/v1", "VLLM_BASE_URL", None),
-        Provider("local", "local:", "", None),
+        Provider(LOCAL, "local:", "", None),
     )
 }
 """Addresses and variables as each provider's own documentation gives them (2026-11)."""
@@ -119,9 +122,12 @@ def endpoint(name: str, environment: Mapping[str, str]) -> Endpoint:
 
     Raises:
         MissingKey: The provider needs a key and none is set.
+        InputError: The address that its variable gives is none.
     """
     provider = PROVIDERS[name]
     moved = environment.get(provider.base_env, "").strip().rstrip("/") if provider.base_env else ""
+    if moved and not _is_address(moved):
+        raise InputError(f"{provider.base_env} is not an address; set it to one such as {provider.base_url}")
     base = moved or provider.base_url
     key = provider.key_env if environment.get(provider.key_env or "", "").strip() else None
     if key is None and provider.key_env is not None and not moved:  # a server of one's own may need no key
@@ -130,3 +136,11 @@ def endpoint(name: str, environment: Mapping[str, str]) -> Endpoint:
             f" (or {provider.base_env} to a server of your own, or use --model local:smollm2)"
         )
     return Endpoint(provider, base + provider.codec.path, provider.codec.headers(key))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # brackets that hold no IPv6 address
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and " " not in text

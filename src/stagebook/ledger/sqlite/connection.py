@@ -81,6 +81,7 @@ def check_file(path: Path) -> None:
 
     Raises:
         LedgerError: It is something else, or has lost its end.
+        LedgerTooNew: A newer Stagebook wrote it.
     """
     try:
         with path.open("rb") as file:
@@ -94,6 +95,8 @@ def check_file(path: Path) -> None:
         raise LedgerError(
             f"{path} is not an SQLite database, so it is not a ledger; name another with --ledger (nothing was changed)"
         )
+    if int.from_bytes(header[68:72], "big") == APPLICATION_ID:
+        _refuse_newer(int.from_bytes(header[60:64], "big"), str(path))
     wal = path.with_name(f"{path.name}-wal")
     if wal.exists() and wal.stat().st_size:
         return  # what is missing here may still stand there: SQLite will tell
@@ -125,7 +128,10 @@ def _check_kind(connection: sqlite3.Connection, where: str) -> None:
             f"{where} is an SQLite database of another program, not a ledger; "
             "name another with --ledger (nothing was changed)"
         )
-    version = _pragma(connection, "user_version")
+    _refuse_newer(_pragma(connection, "user_version"), where)
+
+
+def _refuse_newer(version: int, where: str) -> None:
     if version > VERSION:
         raise LedgerTooNew(
             f"the ledger {where} was written by a newer Stagebook (its schema is of version {version}, "

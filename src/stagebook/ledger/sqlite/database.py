@@ -1,13 +1,16 @@
 """A ledger's SQLite database: its writing session and its readers."""
 
 import asyncio
+import errno
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Concatenate, Final, ParamSpec, TypeVar
+from urllib.parse import quote
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.location import Location
@@ -20,6 +23,8 @@ from stagebook.model.errors import LedgerError
 
 FAR_CACHE_KIB: Final = 64 * 1024
 """Page cache of the reader for large reads; SQLite's own default is 2 MB."""
+NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What systems say whose files can have one name only, such as FAT."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -48,7 +53,7 @@ class SqliteDatabase:
         self.session: SqliteSession | None = None
         address = location.address
         if location.path is not None:
-            address = _prepare_file(location, read_only=read_only)
+            address = _prepare_file(location, read_only=read_only, busy_seconds=busy_seconds)
         if not read_only:
             connection = open_writer(address, self.where, busy_seconds)
             self.session = SqliteSession(connection, self._guard, self.blobs, files=self.files, where=self.where)
@@ -174,7 +179,7 @@ class SqliteDatabase:
             raise explain(error, self.where) from error
 
 
-def _prepare_file(location: Location, *, read_only: bool) -> str:
+def _prepare_file(location: Location, *, read_only: bool, busy_seconds: float) -> str:
     """Look at what is there, make what is missing, and give the address to open."""
     path = location.path
     if path is None:
@@ -186,8 +191,13 @@ def _prepare_file(location: Location, *, read_only: bool) -> str:
     elif read_only:
         raise LedgerError(f"no ledger is at {path}: nothing has been run here yet, or name the right one with --ledger")
     else:
-        _make_file(path)
+        _make_file(path, busy_seconds)
     if not read_only:
+        if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+            raise LedgerError(
+                f"the ledger {path} is read-only: check the permissions of the file and its folder, "
+                "or name another with --ledger (nothing was changed)"
+            )
         return f"{location.address}?mode=rw"
     wal = path.with_name(f"{path.name}-wal")
     if os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-shm").exists() or wal.exists():
@@ -197,12 +207,47 @@ def _prepare_file(location: Location, *, read_only: bool) -> str:
     return f"{location.address}?mode=ro&immutable=1"
 
 
-def _make_file(path: Path) -> None:
+def _make_file(path: Path, busy_seconds: float) -> None:
+    """Make an empty ledger whole beside its place and put it there, so that no half-made one is ever found.
+
+    Raises:
+        LedgerError: It cannot be made; nothing is left of it.
+    """
+    made = [one for one in path.parents if not one.exists()]
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
+        with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            os.close(os.open(draft, os.O_RDWR | os.O_CREAT, 0o600))
+            with closing(open_writer(f"file:{quote(str(draft))}?mode=rw", str(path), busy_seconds)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing does so too, but does not tell
+            _put(draft, path)
+    except BaseException as error:
+        for one in made:
+            with suppress(OSError):  # not made yet, or in use by another process meanwhile
+                one.rmdir()
+        if isinstance(error, sqlite3.Error):
+            raise explain(error, str(path)) from error
+        if not isinstance(error, OSError):
+            raise
         raise LedgerError(
-            f"the ledger {path} cannot be made: {error.strerror}; check the permissions of {path.parent}, "
-            "or name another place with --ledger"
+            f"the ledger {path} cannot be made: {error.strerror}; check the permissions of {path.parent} "
+            "and the room on its disk, or name another place with --ledger"
         ) from error
+
+
+def _put(draft: Path, path: Path) -> None:
+    """Give a new ledger its name, durably; where another process was faster, its ledger is as good."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

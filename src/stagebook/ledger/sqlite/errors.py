@@ -1,6 +1,9 @@
 """What SQLite's errors mean for whoever wrote or read."""
 
+import shutil
 import sqlite3
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from stagebook.model.errors import LedgerError, StagebookError, WriteRefused
@@ -30,6 +33,10 @@ _SENTENCES: Final = {
 }
 
 
+_NO_ROOM: Final = 64 * 1024
+"""Bytes free on a disk below which a failure to write is put down to that: SQLite's shared memory takes 32 KB."""
+
+
 def primary_code(error: sqlite3.Error) -> int:
     """The primary result code of an error (the low byte); 0 where Python raised it without one."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
@@ -53,7 +60,8 @@ def explain(error: Exception, where: str) -> StagebookError:
     if isinstance(error, StagebookError):
         return error
     if isinstance(error, sqlite3.Error):
-        sentence = _SENTENCES.get(primary_code(error))
+        code = primary_code(error)
+        sentence = _SENTENCES.get(sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR and _is_full(where) else code)
         if sentence is not None:
             return LedgerError(f"the ledger {where}: {sentence} ({error})")
         return LedgerError(f"the ledger {where} failed: {error}")
@@ -67,3 +75,10 @@ def refuse(error: Exception) -> WriteRefused:
     if isinstance(error, WriteRefused):
         return error
     return WriteRefused(f"the ledger refused a row: {error}; nothing of its unit was written")
+
+
+def _is_full(where: str) -> bool:
+    """Whether the disk that a ledger is on has no room left; SQLite reports that as a failure of the disk, too."""
+    with suppress(OSError):
+        return shutil.disk_usage(Path(where).parent).free < _NO_ROOM
+    return False
