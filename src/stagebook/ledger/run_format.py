@@ -80,6 +80,12 @@ def kept_bytes(value: Json) -> bytes | None:
     return base64.b64decode(value["base64"], validate=True) if isinstance(value, dict) else str(value).encode()
 
 
+def is_count(value: dict[str, Json]) -> bool:
+    """Whether what a step read is told by stages and a count, because it was too much to be named one by one."""
+    named = value.get("stages", value.get("stage"))
+    return len(value) == 2 and isinstance(value.get("count"), int) and isinstance(named, list | str)  # noqa: PLR2004  the stages and their count
+
+
 def in_other_ledgers(document: Json) -> Json:
     """Leave out of a document what depends on the ledger that it came from: other runs, and who was there first."""
     run = {key: value for key, value in document["run"].items() if key != "parent"}

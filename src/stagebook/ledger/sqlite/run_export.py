@@ -145,8 +145,7 @@ class RunExport:
     def _read(self, value: Json, *, top: bool = False) -> Json:
         """Name outputs by their place in what a step read; one of another run has none."""
         if isinstance(value, dict):
-            counted = not top and "stage" in value and "count" in value
-            return value if counted else {name: self._read(one) for name, one in value.items()}
+            return value if not top and f.is_count(value) else {name: self._read(one) for name, one in value.items()}
         if isinstance(value, list):
             return [self._read(one) for one in value]
         return {"output": self._outputs.get(value)} if isinstance(value, int) else value

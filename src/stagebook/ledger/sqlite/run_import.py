@@ -182,10 +182,9 @@ class _Import:
 
     def _read(self, value: Json, *, top: bool = False) -> Json:
         if isinstance(value, dict):
-            if not top and set(value) == {"output"}:
+            if not top and set(value) == {"output"} and not isinstance(value["output"], dict):
                 return self._output(value["output"])
-            counted = not top and "stage" in value and "count" in value
-            return value if counted else {name: self._read(one) for name, one in value.items()}
+            return value if not top and f.is_count(value) else {name: self._read(one) for name, one in value.items()}
         return [self._read(one) for one in value] if isinstance(value, list) else value
 
     def _other_step(self, other: Json) -> int | None:
