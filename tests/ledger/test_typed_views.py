@@ -74,6 +74,7 @@ def make(ledger: Ledger, begin: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture
 def new_run() -> Callable[..., Any]:
     """As everywhere, under the name that the definition says."""
+
     def run(given: bytes = b"{}", **changes: Any) -> NewRun:
         name = orjson.loads(changes["definition"])["name"]
         return NewRun(pipeline=name, input=given, source="book.py:scan", settings=b"{}", **changes)
