@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from stagebook.definition.graph import Graph, ReadKind
+from stagebook.definition.graph import Graph
 from stagebook.door.budget import Budget, Reached
 from stagebook.door.door import OutwardDoor
 from stagebook.door.secrets import refuse_literals
@@ -19,7 +19,7 @@ from stagebook.engine.outputs import Outputs
 from stagebook.engine.plan import Frontier, State, scope
 from stagebook.engine.progress import Progress
 from stagebook.engine.restore import restore
-from stagebook.engine.settings import Settings
+from stagebook.engine.settings import Settings, asks
 from stagebook.engine.spending import spent_so_far
 from stagebook.engine.steps import Crew
 from stagebook.engine.threads import StageThreads
@@ -100,8 +100,7 @@ def check_models(graph: Graph, settings: Settings, site: Site) -> None:
     for name in scope(graph, settings.until):
         spec = graph.stages[name]
         model = settings.model_of(spec)
-        asks = spec.prompt is not None or any(read.kind is ReadKind.LLM for read in spec.reads)
-        if model is not None and asks:
+        if model is not None and asks(spec):
             client.check(model)
             if worst is not None:
                 worst.check(model, spec.prompt.sampling.max_tokens if spec.prompt is not None else None)

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 
 import orjson
 
-from stagebook.definition.graph import Graph, StageSpec
+from stagebook.definition.graph import Graph, ReadKind, StageSpec
 from stagebook.door.retry import RetryPolicy
 from stagebook.llm.providers import alternatives, split_model
 from stagebook.model.errors import NotFound, UsageError
@@ -50,12 +50,16 @@ class Settings:
 
         Raises:
             NotFound: A stage or provider is unknown.
-            UsageError: A number is out of range.
+            UsageError: A number is out of range, or a stage that asks no model is given one.
         """
         for name in (*self.models, *([self.until] if self.until is not None else ())):
             if name not in graph.stages:
                 raise NotFound(f"{graph.name} has no stage {name!r}; it has: {', '.join(graph.stages)}")
-        for model in (*self.models.values(), *([self.model] if self.model else ())):
+        for name in self.models:
+            if not asks(graph.stages[name]):
+                asking = ", ".join(one.name for one in graph.stages.values() if asks(one)) or "none"
+                raise UsageError(f"the stage {name} asks no model, so none can be given to it; those that do: {asking}")
+        for model in (*self.models.values(), *([self.model] if self.model is not None else ())):
             for one in alternatives(model):
                 split_model(one)
         if self.concurrency < 1:
@@ -74,6 +78,11 @@ class Settings:
         if "retry" in found:
             found["retry"] = RetryPolicy(**found["retry"])
         return cls(**found)
+
+
+def asks(spec: StageSpec) -> bool:
+    """Whether a stage asks a model: it is a prompt, or its function takes `Llm`."""
+    return spec.prompt is not None or any(read.kind is ReadKind.LLM for read in spec.reads)
 
 
 def picodollars(budget: Dollars) -> int | None:
