@@ -95,3 +95,20 @@ async def test_a_step_that_timed_out_stays_failed_when_its_function_ends_after_a
         (step,) = await ledger.steps(run.id)
         assert step.status is StepStatus.FAILED
         assert await ledger.outputs(run.id) == []
+
+
+async def test_a_timeout_that_a_stage_raises_itself_is_its_failure() -> None:
+    waiting = Pipeline("waiting", input=Word)
+
+    @waiting.stage()
+    async def asks(word: Word) -> Word:
+        raise TimeoutError(f"nobody answered {word.text}")
+
+    graph = waiting.check()
+    async with await Ledger.open(":memory:") as ledger:
+        site = Site(ledger, {})
+        run, claim = await begin_driven(Start(graph, "here", Word(text="x"), Settings()), site)
+        await carry_on(run, graph, site, claim=claim)
+        (step,) = await ledger.steps(run.id)
+        assert step.status is StepStatus.FAILED
+        assert "TimeoutError: nobody answered x" in (step.reason or "")

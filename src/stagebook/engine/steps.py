@@ -30,7 +30,7 @@ from stagebook.ledger.store import Ledger
 from stagebook.llm.client import ModelClient
 from stagebook.llm.reading import kept, read_json, read_text, relaxed_value
 from stagebook.llm.stage import StageLlm
-from stagebook.model.errors import Complaint, StagebookError, StageFailed, WriteRefused
+from stagebook.model.errors import Complaint, LedgerError, StagebookError, StageFailed, WriteRefused
 from stagebook.model.exchange import content_hash
 from stagebook.model.prompt import Prompt
 from stagebook.model.records import Step
@@ -82,7 +82,8 @@ class StepRunner:
         """Run a step to its end, with as many attempts as its policy allows; a failure is written, not raised.
 
         Raises:
-            WriteRefused: The ledger would not take what it made (the run was taken over, the disk is full).
+            WriteRefused: The ledger would not take what it made (the run was taken over).
+            LedgerError: The ledger failed (the disk is full).
         """
         key = StepKey(spec.name, item)
         prior = self._prior.get(key)
@@ -93,19 +94,19 @@ class StepRunner:
             journal = await self._journal(spec, step, attempt, failed, fresh=attempt == 1)
             work = _Work(spec, key, step, attempt, journal)
             try:
-                async with asyncio.timeout(spec.policy.timeout):
+                async with asyncio.timeout(spec.policy.timeout) as limit:
                     return await self._attempt(work)
-            except WriteRefused:
-                raise
-            except TimeoutError:
-                error: Exception = StageFailed(f"{name(key)} took longer than its timeout of {spec.policy.timeout:g} s")
+            except (WriteRefused, LedgerError):
+                raise  # the ledger's trouble is not the step's: it is as it was, and a resume runs it
             except StagebookError as failure:
-                error = failure
+                error: Exception = failure
             except Exception as failure:  # noqa: BLE001  whatever a stage's own function raises is that step's failure
                 behind = _behind(failure)
-                if isinstance(behind, WriteRefused):
+                if isinstance(behind, WriteRefused | LedgerError):
                     raise behind from None
-                error = StageFailed(_told(key, failure, behind))
+                ours = isinstance(failure, TimeoutError) and limit.expired()
+                late = f"{name(key)} took longer than its timeout of {spec.policy.timeout or 0:g} s"
+                error = StageFailed(late if ours else _told(key, failure, behind))
             final = attempt == first + spec.policy.attempts - 1 or not isinstance(error, StageFailed)
             await self._end(work, StepStatus.FAILED, reason=str(error), error=error, final=final)
             if final:
