@@ -139,6 +139,7 @@ async def test_the_document_is_to_be_read_by_others(exported: Path, full: Any) -
     document = orjson.loads(exported.read_bytes())
     assert (document["format"], document["version"]) == ("stagebook-run", 1)
     assert document["run"]["run_id"] == full.run.run_id
+    assert document["run"]["input"] == orjson.loads(full.run.input)
     one, two, three = document["exchanges"]
     assert one["request"]["body"] == asked(b"one").body.decode()
     assert base64.b64decode(two["response"]["body"]["base64"]) == bytes(range(256))
@@ -178,7 +179,7 @@ def _changed(document: Any, path: tuple[Any, ...], value: object) -> bytes:
 
 
 DAMAGED = [
-    (("run", "input"), '{"text":"other"}', "the input does not have the hash"),
+    (("run", "input", "text"), "other", "the input does not have the hash"),
     (("definition", "json", "name"), "brook", "the definition does not have the hash"),
     (("exchanges", 0, "request", "body"), "{}", "does not have the hash of what was sent"),
     (("exchanges", 1, "response", "body"), "{}", "an answer of https://a.test/v1 does not have the hash"),

@@ -114,7 +114,7 @@ class RunExport:
             "parent": row["parent"],
             "settings": json_kept(row["settings"]),
             "tags": json_kept(row["tags"]),
-            "input": bytes_kept(given),
+            "input": json_kept(given.decode()),
             "input_hash": row["input"].hex(),
         }
         definition = {"hash": row["hash"].hex(), "at": row["at"], "json": json_kept(row["json"])}

@@ -143,7 +143,7 @@ class _Import:
         run, definition = self._document["run"], self._document["definition"]
         declared = (json_text(definition["json"]) or "").encode()
         _compare(bytes.fromhex(definition["hash"]), declared, "the definition")
-        given = kept_bytes(run["input"]) or b""
+        given = (json_text(run["input"]) or "").encode()
         digest = bytes.fromhex(run["input_hash"])
         _compare(digest, given, "the input")
         self._store([Body(digest, given, plain=len(given) < DICTIONARY_LEAST)])
