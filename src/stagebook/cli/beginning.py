@@ -85,15 +85,24 @@ def begin_run(typed: Typed, *, as_json: bool, ledger: str | None) -> int:
     Raises:
         StagebookError: It could not begin, or not be driven.
     """
+    start = prepare(typed)
+    again = typed.again() if _asks_local(start.graph, start.settings) else ()
+    return finish(_begin(start, Telling(as_json, ledger, again)))
+
+
+def prepare(typed: Typed) -> Start:
+    """Read all that was typed: find the pipeline, and make its input.
+
+    Raises:
+        StagebookError: Something of it cannot be used.
+    """
     with stdout_kept_clean():  # a user's file may print when it is imported
         found = find(typed.pipeline)
         graph = found.pipeline.check()
         chosen = typed.chosen()
         chosen.check(graph)
         given = read_input(graph.input, graph.name, [Path(one) for one in typed.inputs], typed.settings)
-    start = Start(graph, found.source, given, chosen, typed.tags, "cli")
-    again = typed.again() if _asks_local(graph, chosen) else ()
-    return finish(_begin(start, Telling(as_json, ledger, again)))
+    return Start(graph, found.source, given, chosen, typed.tags, "cli")
 
 
 async def _begin(start: Start, telling: Telling) -> Outcome:

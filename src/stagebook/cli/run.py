@@ -23,6 +23,7 @@ from stagebook.cli.options import json_option, ledger_option
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most steps at once. [default: 16]")
 @click.option("--lenient", is_flag=True, help="Accept a last answer that fails its checks, with a warning.")
 @click.option("--tries", type=click.IntRange(min=1), metavar="N", help="Most answers asked for where checks complain.")
+@click.option("--estimate", is_flag=True, help="Only say what it would ask and cost; nobody is asked, nothing written.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="A label to find the run by.")
 @json_option
 @ledger_option
@@ -37,6 +38,7 @@ def run(
     concurrency: int | None,
     lenient: bool,
     tries: int | None,
+    estimate: bool,
     tags: tuple[str, ...],
     as_json: bool,
     ledger: str | None,
@@ -49,4 +51,9 @@ def run(
     from stagebook.cli.beginning import Typed, begin_run  # noqa: PLC0415  half a second that `--help` need not wait
 
     typed = Typed(pipeline, inputs, settings, models, until, budget, concurrency, lenient, tries, tags)
+    if estimate:
+        from stagebook.cli.estimate import show_estimate  # noqa: PLC0415  as above
+
+        show_estimate(typed, as_json=as_json, ledger=ledger)
+        return 0
     return begin_run(typed, as_json=as_json, ledger=ledger)
