@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from stagebook.cli.told import told
 from stagebook.testing.provider_faults import Delay, ErrorStatus
 from stagebook.testing.provider_script import Rule, Script
 
@@ -35,6 +36,12 @@ def test_a_sound_ledger_is_told_to_be_sound(shell: Any, here: Any) -> None:
     assert (done.code, done.out) == (0, "the ledger is sound: 9 payloads, 4 requests, 8 outputs\n")
     document = here("check", "--json").json()
     assert document == {"sound": True, "checked": {"payloads": 9, "requests": 4, "outputs": 8}, "findings": []}
+
+
+def test_how_far_it_has_come_is_told_on_stderr_only_where_it_takes_long(capfd: Any) -> None:
+    for patience in (0.0, 3600.0):
+        told(patience)("payloads", 1_500, 20_000)
+    assert capfd.readouterr() == ("", "payloads: 1,500 of 20,000\n")
 
 
 def test_damage_is_a_line_each_and_orphans_are_fixed(shell: Any, here: Any) -> None:

@@ -1,5 +1,6 @@
 """Runs are deleted and bodies are purged, and nothing that another run needs goes with them."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -218,3 +219,30 @@ async def test_a_ledger_open_for_reading_deletes_nothing(file_ledger: Ledger, be
         with pytest.raises(LedgerError, match="was opened for reading only"):
             await reading.upkeep.delete(drive.run.id, drive.run.run_id)
     assert len(await file_ledger.runs()) == 1
+
+
+async def test_what_is_deleted_while_others_store_the_same_bytes_leaves_a_sound_ledger(
+    file_ledger: Ledger, begin: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Every run is answered with the same large file and sends the same part, so that each deletion is of both."""
+    written: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def write() -> None:
+        for _ in range(30):
+            drive = await begin(file_ledger)
+            await worked(drive, SHARED, answer=noise(5))
+            written.put_nowait(drive.run)
+        written.put_nowait(None)
+
+    async with await Ledger.open(tmp_path / "ledger.db") as other:
+        writing = asyncio.create_task(write())
+        while (run := await written.get()) is not None:
+            await other.upkeep.delete(run.id, run.run_id)
+            await other.upkeep.fix()
+        await writing
+        drive = await begin(file_ledger)
+        exchange = await worked(drive, SHARED, answer=noise(5))
+        assert SHARED in await other.request_body(exchange)
+        assert await other.payload(content_hash(noise(5))) == noise(5)
+        assert [run.run_id for run in await other.runs()] == [drive.run.run_id]
+        assert await sound(other)

@@ -10,14 +10,18 @@ PATIENCE: Final = 1.0
 """Seconds before the first word, and between two."""
 
 
-def told() -> Told:
-    """Make something that says it."""
+def told(patience: float = PATIENCE) -> Told:
+    """Make something that says it.
+
+    Args:
+        patience: Seconds before the first word, and between two.
+    """
     console = notes()
     last = time.monotonic()
 
     def say(what: str, done: int, total: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= PATIENCE:
+        if time.monotonic() - last >= patience:
             last = time.monotonic()
             console.say(f"{what}: {done:,} of {total:,}")
 
