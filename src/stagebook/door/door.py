@@ -73,7 +73,7 @@ class OutwardDoor:
         self._transports = transports
         self._retry = retry or RetryPolicy()
         self._environment = environment
-        self._rng = rng or random.Random()  # noqa: S311  jitter is no secret
+        self._rng = rng or random.SystemRandom()  # nothing to seed, which takes as long as two requests
 
     async def send(
         self,

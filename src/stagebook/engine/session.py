@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -51,6 +51,8 @@ class Site:
     """For keys and addresses; usually `os.environ`."""
     public_only: bool = True
     """Whether stages may fetch only public addresses."""
+    threads: StageThreads = field(default_factory=StageThreads)
+    """Where the stages' own functions run, those of all runs here; its threads end with this site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,6 @@ async def _drive(
         before = None if claim.fresh else await spent_so_far(ledger, run.id, worst)
         budget = Budget(settings.budget, worst, before)
     door = OutwardDoor(ledger, transports, retry=settings.retry, environment=site.environment, budget=budget)
-    threads = StageThreads()
     crew = Crew(
         ledger=ledger,
         run=run.id,
@@ -232,7 +233,7 @@ async def _drive(
         client=ModelClient(door, site.environment, prices),
         settings=settings,
         progress=progress,
-        threads=threads,
+        threads=site.threads,
         budget=budget,
     )
     driver = Driver(graph, frontier, crew, restored.prior, stop)
@@ -249,7 +250,6 @@ async def _drive(
         yield driver
     finally:
         await door.close()
-        threads.close()
 
 
 def _streaming(progress: Progress) -> Callable[[int], None]:

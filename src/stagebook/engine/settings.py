@@ -1,7 +1,7 @@
 """What is chosen for one run; kept with the run, so that resume goes on as it began."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 
 import orjson
@@ -67,8 +67,11 @@ class Settings:
 
     def dump(self) -> bytes:
         """Write as JSON; what is as by default is left out."""
-        default = asdict(Settings())
-        return orjson.dumps({key: value for key, value in asdict(self).items() if value != default[key]})
+        default = Settings()
+        names = (one.name for one in fields(self))
+        return orjson.dumps(
+            {name: getattr(self, name) for name in names if getattr(self, name) != getattr(default, name)}
+        )
 
     @classmethod
     def load(cls, data: bytes) -> "Settings":

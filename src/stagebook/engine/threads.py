@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
@@ -13,13 +14,14 @@ T = TypeVar("T")
 class StageThreads:
     """As many threads as are busy at once; one that is done is kept for the next call, the last one first.
 
-    A drive bounds how many calls there are. The threads end with `close`, those that are busy as soon as their function
-    returns; none of them holds up the end of the process.
+    Drives bound how many calls there are. The threads end with `close`, or when nobody holds this object any more,
+    those that are busy as soon as their function returns; none of them holds up the end of the process.
     """
 
     def __init__(self) -> None:
         self._idle: list[_Thread] = []
         self._closed = threading.Event()
+        self._end = weakref.finalize(self, _end, self._idle, self._closed)
 
     def start(self, function: Callable[[], T]) -> asyncio.Future[T]:
         """Call a function in a thread.
@@ -41,10 +43,7 @@ class StageThreads:
 
     def close(self) -> None:
         """Take no more calls and let the threads end."""
-        self._closed.set()
-        while self._idle:
-            with suppress(IndexError):  # it was given a call meanwhile
-                self._idle.pop().inbox.put(None)
+        self._end()
 
 
 class _Thread:
@@ -64,6 +63,13 @@ class _Thread:
             del job, tell  # what they hold must not live on until the next one comes
             if self._closed.is_set():
                 return
+
+
+def _end(idle: list[_Thread], closed: threading.Event) -> None:
+    closed.set()
+    while idle:
+        with suppress(IndexError):  # it was given a call meanwhile
+            idle.pop().inbox.put(None)
 
 
 def resolve(future: asyncio.Future[Any], value: object, error: BaseException | None = None) -> None:
