@@ -33,6 +33,8 @@ def one(transcript: Path, ledger: Path, model: str, limit: float) -> dict[str, o
         "--model",
         model,
         "--lenient",
+        "--tries",
+        "1",  # as the demo: what it gets wrong once, this model seldom gets right when it is told
         "--tag",
         "trial",
         "--json",
