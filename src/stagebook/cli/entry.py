@@ -47,6 +47,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "models": Entry("stagebook.cli.models:models", "List the models that can be asked, or fetch a local one."),
     "export": Entry("stagebook.cli.export:export", "Write a run as one JSON document."),
     "import": Entry("stagebook.cli.export:import_", "Take in a run that was exported."),
+    "doctor": Entry("stagebook.cli.doctor:doctor", "Say what is set up here and what is missing."),
     "check": Entry("stagebook.cli.check:check", "See whether the ledger is whole."),
     "delete": Entry("stagebook.cli.delete:delete", "Delete a run."),
     "purge": Entry("stagebook.cli.purge:purge", "Remove the bodies of old requests and answers."),
