@@ -107,17 +107,13 @@ class Binder:
         keys: list[StepKey] = []
         for name in read.stages:
             maker = rules.specs[name]
-            made: Iterable[str] = rules.state.yielded[name] if maker.streams else rules.items(maker)
+            made: Iterable[str]
             if above:
-                made = [key for key in made if self._owner(StepKey(name, key), above) == item]
+                made = rules.state.below(item, maker.item_axis[len(above) :])
+            else:
+                made = rules.state.yielded[name] if maker.streams else rules.items(maker)
             keys.extend(StepKey(name, key) for key in rules.in_order(made, maker.item_axis[len(above) :]))
         return keys
-
-    def _owner(self, key: StepKey, axis: tuple[str, ...]) -> str:
-        """Find the item of an outer axis that an output stands below."""
-        spec = self._rules.specs[key.stage]
-        item = self._rules.state.yielded[key.stage][key.item] if spec.streams else key.item
-        return self._rules.above(spec, item, axis)
 
     async def _value(self, spec: StageSpec, read: Read, keys: list[StepKey], item: str) -> Any:
         outputs = self._outputs

@@ -5,7 +5,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,7 +42,8 @@ class State:
         """Stage -> item -> completed, skipped or failed."""
         self.yielded: dict[str, dict[str, str]] = defaultdict(dict)
         """Streaming stage -> key of each item that it yielded -> item of the step that yielded it; in order."""
-        self._children: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self._children: dict[str, dict[str, dict[str, None]]] = defaultdict(dict)
+        """Streaming stage -> item of a step that yielded -> what it yielded; a stage's only step yielded everything."""
         self._ended_below: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def add_item(self, stage: str, parent: str, key: str) -> bool:
@@ -51,7 +52,8 @@ class State:
         if key in known:
             return False
         known[key] = parent
-        self._children[stage][parent] += 1
+        if parent != WHOLE:
+            self._children[stage].setdefault(parent, {})[key] = None
         return True
 
     def drop_item(self, stage: str, key: str, mapped: Iterable[str]) -> None:
@@ -59,7 +61,8 @@ class State:
         parent = self.yielded[stage].pop(key, None)
         if parent is None:
             return
-        self._children[stage][parent] -= 1
+        if parent != WHOLE:
+            del self._children[stage][parent][key]
         for name in mapped:
             if self.ended[name].pop(key, None) is not None:
                 self._ended_below[name][parent] -= 1
@@ -70,9 +73,27 @@ class State:
             self._ended_below[spec.name][self.yielded[spec.axis[-1]][item]] += 1
         self.ended[spec.name][item] = status
 
+    def children(self, streaming: str, parent: str) -> Collection[str]:
+        """List what one step of a streaming stage yielded, in order."""
+        if parent == WHOLE:
+            return self.yielded[streaming].keys()
+        return self._children[streaming].get(parent, {}).keys()
+
+    def below(self, item: str, streaming: Iterable[str]) -> list[str]:
+        """List the items that stand below one.
+
+        Args:
+            item: The outer item.
+            streaming: The streaming stages that lie between, outermost first.
+        """
+        found = [item]
+        for stage in streaming:
+            found = [child for parent in found for child in self.children(stage, parent)]
+        return found
+
     def all_ended_below(self, stage: str, streaming: str, parent: str) -> bool:
         """Whether a stage has ended for every item that one step of a streaming stage yielded."""
-        return self._ended_below[stage][parent] == self._children[streaming][parent]
+        return self._ended_below[stage][parent] == len(self.children(streaming, parent))
 
 
 def scope(graph: Graph, until: str | None) -> frozenset[str]:
@@ -153,8 +174,7 @@ class Rules:
             return False
         if depth == len(axis) - 1:
             return self.state.all_ended_below(stage, streaming, item)
-        children = [key for key, parent in self.state.yielded[streaming].items() if parent == item]
-        return all(self.complete_below(stage, child, depth + 1) for child in children)
+        return all(self.complete_below(stage, child, depth + 1) for child in self.state.children(streaming, item))
 
     def settled(self, spec: StageSpec, read: Read, item: str) -> bool:
         """Whether what one parameter reads will not change any more."""
@@ -275,9 +295,7 @@ class Frontier:
 
     def _below(self, spec: StageSpec, axis: tuple[str, ...], item: str) -> list[str]:
         """List the items of a stage that stand below an item of an outer axis."""
-        if not axis:
-            return list(self.rules.items(spec))
-        return [key for key in self.rules.items(spec) if self.rules.above(spec, key, axis) == item]
+        return self.state.below(item, spec.axis[len(axis) :])
 
     def _close(self, stage: str) -> list[Ready]:
         """If a stage is now exhausted, try all that waited for the whole of it, and what is mapped over it."""
