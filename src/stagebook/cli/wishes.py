@@ -1,4 +1,4 @@
-"""`stagebook pause` and `stagebook cancel`: what the owner wants of a run; its driver looks about once a second."""
+"""`stagebook pause` and `stagebook cancel`: what the owner wants of a run; its driver looks twice a second."""
 
 import asyncio
 
@@ -11,6 +11,7 @@ from stagebook.insight.overview import describe
 from stagebook.ledger.clock import now
 from stagebook.ledger.facts import WishSet
 from stagebook.model.errors import UsageError
+from stagebook.model.records import Run
 from stagebook.model.status import RunStatus, Wish
 
 
@@ -34,21 +35,38 @@ async def _wish(typed: str, url: str | None, wish: Wish) -> str:
     """Set a wish and say what follows.
 
     Raises:
-        UsageError: The run has ended, so that there is nothing to wish.
+        NotFound: No run is called so.
+        UsageError: The run stands so that the wish would change nothing.
     """
     async with await open_existing(url) as ledger:
         run = await ledger.run(typed)
-        standing = await describe(ledger, run.run_id)
-        if standing.status in {RunStatus.COMPLETED, RunStatus.CANCELLED}:
-            raise UsageError(f"{run.run_id} is {standing.status} already; there is nothing to {wish}")
-        if standing.status == RunStatus.FAILED and wish is Wish.PAUSE:
-            again = command("resume", run.run_id, ledger=url)
-            raise UsageError(
-                f"{run.run_id} has failed and nobody drives it; there is nothing to pause ({again} goes on)"
-            )
-        await ledger.write(WishSet(run.id, wish, now()))
-    if standing.status == RunStatus.RUNNING:
-        return f"{run.run_id}: {wish} wished; its driver finishes what is in flight and then stops"
+        status = (await describe(ledger, run.run_id)).status
+        resume = command("resume", run.run_id, ledger=url)
+        _refuse(run, status, wish, resume)
+        again = run.wish is wish
+        if not again:
+            await ledger.write(WishSet(run.id, wish, now()))
+    if status == RunStatus.RUNNING:
+        wished = f"{wish} is wished already" if again else f"{wish} wished"
+        return f"{run.run_id}: {wished}; its driver finishes what is in flight and then stops"
     if wish is Wish.CANCEL:
         return f"{run.run_id} is cancelled"
-    return f"{run.run_id} is paused; nobody was driving it. Go on with: {command('resume', run.run_id, ledger=url)}"
+    return f"{run.run_id} is paused; nobody was driving it. Go on with: {resume}"
+
+
+def _refuse(run: Run, status: str, wish: Wish, resume: str) -> None:
+    """See that a wish would change something.
+
+    Raises:
+        UsageError: It would not.
+    """
+    if status in {RunStatus.COMPLETED, RunStatus.CANCELLED}:
+        raise UsageError(f"{run.run_id} is {status} already; there is nothing to {wish}")
+    if wish is Wish.CANCEL:
+        return
+    if run.wish is Wish.CANCEL:
+        raise UsageError(f"{run.run_id} is being cancelled, which is for good; it cannot be paused any more")
+    if status == RunStatus.FAILED:
+        raise UsageError(f"{run.run_id} has failed and nobody drives it; there is nothing to pause ({resume} goes on)")
+    if status == RunStatus.PAUSED:
+        raise UsageError(f"{run.run_id} is paused already ({resume} goes on)")

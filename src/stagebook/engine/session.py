@@ -37,8 +37,8 @@ from stagebook.model.exchange import content_hash
 from stagebook.model.records import NewRun, Run
 from stagebook.model.status import StepStatus, Wish
 
-WISH_EVERY = 1.0
-"""Seconds between looks at what the owner wants of the run."""
+WISH_EVERY = 0.5
+"""Seconds between looks at what the owner wants of the run; a look is one small read."""
 
 
 @dataclass(frozen=True, slots=True)
