@@ -60,10 +60,10 @@ def test_every_target_that_the_readme_names_is_in_the_makefile(readme: str) -> N
 
 
 def test_every_command_that_the_readme_names_is_there(readme: str) -> None:
-    listed = re.search(r"`stagebook (pipelines \|[^`]*)`", readme)
+    listed = re.search(r"`stagebook (new \|[^`]*)`", readme)
     assert listed is not None
     helped = subprocess.run([STAGEBOOK, "--help"], capture_output=True, text=True, check=True).stdout
-    for command in listed[1].split(" | "):
+    for command in listed[1].replace("\n", " ").split("|"):
         assert re.search(rf"^  {command.split()[0]} ", helped, re.MULTILINE), command
 
 

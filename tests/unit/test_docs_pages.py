@@ -2,7 +2,7 @@
 
 A block says by its first line what it is. One with `file=NAME` is a file. `sh` is typed in the page's own folder and
 ends with 0, or with what `exit=N` says. `python` is run. `text` is what the block before it printed, line by line;
-other digits and more lines are allowed. The embedded model has tests of its own, so a fake provider answers in its place.
+other digits and more lines are allowed. The embedded model has tests of its own, so a fake provider takes its place.
 """
 
 import os
