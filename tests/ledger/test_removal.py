@@ -228,11 +228,13 @@ async def test_what_is_deleted_while_others_store_the_same_bytes_leaves_a_sound_
     written: asyncio.Queue[Any] = asyncio.Queue()
 
     async def write() -> None:
-        for _ in range(30):
-            drive = await begin(file_ledger)
-            await worked(drive, SHARED, answer=noise(5))
-            written.put_nowait(drive.run)
-        written.put_nowait(None)
+        try:
+            for _ in range(30):
+                drive = await begin(file_ledger)
+                await worked(drive, SHARED, answer=noise(5))
+                written.put_nowait(drive.run)
+        finally:
+            written.put_nowait(None)
 
     async with await Ledger.open(tmp_path / "ledger.db") as other:
         writing = asyncio.create_task(write())
