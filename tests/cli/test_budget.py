@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stagebook.model.usage import PICODOLLARS
-from stagebook.testing.provider_faults import Cut, Delay
+from stagebook.testing.provider_faults import Cut, Delay, ErrorStatus
 from stagebook.testing.provider_script import Rule, Script
 
 LINES = 40
@@ -177,6 +177,19 @@ def test_a_model_without_a_known_price_is_refused_before_anything_is_sent(labels
     assert not (labels.folder / ".stagebook").exists()
     standing_in = run(labels, "--budget", "1", "--model", "openai:gpt-4.1|openai:gpt-99-secret")
     assert (standing_in.code, labels.provider.bill().entries) == (2, [])
+
+
+def test_a_refused_resume_changes_neither_the_budget_nor_the_pause(labels: Any, here: Any) -> None:
+    labels.provider.use(script(ErrorStatus(status=400)))
+    assert run(labels, "--model", "openai:gpt-99-secret").code == 1
+    labels.provider.use(script())
+    refused = labels("resume", "last", "--budget", "1")
+    assert (refused.code, "no price is known" in refused.err) == (2, True)
+    assert labels("resume", "last").code == 0, "it has no budget"
+    run(labels, "--budget", "0.002")
+    no_key = labels("resume", "last", "--budget", "1", OPENAI_API_KEY="", OPENAI_BASE_URL="")
+    assert (no_key.code, "OPENAI_API_KEY" in no_key.err) == (2, True)
+    assert here("show", "last", "--json").json()["status"] == "paused"
 
 
 def test_a_server_of_ones_own_costs_nothing(labels: Any) -> None:

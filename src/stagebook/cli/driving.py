@@ -19,6 +19,7 @@ from stagebook.definition.graph import Graph
 from stagebook.engine.drive import PAUSED, Ended, Stop
 from stagebook.engine.progress import Progress
 from stagebook.engine.session import Site, carry_on
+from stagebook.engine.settings import Settings
 from stagebook.insight.overview import describe
 from stagebook.insight.run_document import RunDocument
 from stagebook.ledger.claim import Claim
@@ -59,7 +60,15 @@ def finish(work: Coroutine[Any, Any, Outcome]) -> int:
     return outcome.code
 
 
-async def drive(run: Run, graph: Graph, site: Site, telling: Telling, claim: Claim | None = None) -> Outcome:
+async def drive(
+    run: Run,
+    graph: Graph,
+    site: Site,
+    telling: Telling,
+    claim: Claim | None = None,
+    *,
+    settings: Settings | None = None,
+) -> Outcome:
     """Drive a run, begun or resumed, and print what came of it.
 
     Args:
@@ -68,6 +77,7 @@ async def drive(run: Run, graph: Graph, site: Site, telling: Telling, claim: Cla
         site: Where it happens.
         telling: How the person wants to be told.
         claim: The right to drive it, where this process has it already.
+        settings: Instead of those that are recorded.
 
     Raises:
         StagebookError: It could not be driven, or not to its end.
@@ -79,7 +89,9 @@ async def drive(run: Run, graph: Graph, site: Site, telling: Telling, claim: Cla
             interruptions = Interruptions(stop, display.notify, resume)
             try:
                 with heeded(interruptions):
-                    ended = await carry_on(run, graph, site, claim=claim, progress=progress, stop=stop)
+                    ended = await carry_on(
+                        run, graph, site, claim=claim, settings=settings, progress=progress, stop=stop
+                    )
             except RunIsDriven:
                 raise
             except StagebookError:

@@ -12,6 +12,7 @@ from stagebook.cli.quantities import plural
 from stagebook.definition.loading import find
 from stagebook.engine.api import reopen
 from stagebook.engine.session import Site
+from stagebook.engine.settings import Settings
 from stagebook.model.errors import UsageError
 
 
@@ -35,11 +36,12 @@ def resume(*, run_id: str, budget: str | None, take_over: bool, as_json: bool, l
 
 async def _resume(run_id: str, budget: str | None, telling: Telling) -> Outcome:
     async with await open_existing(telling.ledger) as ledger:
-        again = await reopen(ledger, run_id, budget=budget)
+        again = await reopen(ledger, run_id)
+        settings = Settings.load(again.settings).with_budget(budget)
         purged = await ledger.upkeep.answers_to_ask_again(again.id)
         if purged:
             what = f"{plural(purged, 'recorded answer')} of unfinished steps had been purged"
             notes().say(f"{what}: what they answered is asked, and paid for, again")
         with stdout_kept_clean():  # a user's file may print when it is imported
             graph = find(again.source).pipeline.check()
-        return await drive(again, graph, Site(ledger, os.environ), telling)
+        return await drive(again, graph, Site(ledger, os.environ), telling, settings=settings)

@@ -16,8 +16,6 @@ from stagebook.engine.session import Site, Start, begin_driven, carry_on
 from stagebook.engine.session import check as check_start
 from stagebook.engine.settings import Dollars, Settings, picodollars
 from stagebook.ledger.claim import Claim
-from stagebook.ledger.clock import now
-from stagebook.ledger.facts import Fact, SettingsChanged, WishSet
 from stagebook.ledger.location import MEMORY, locate
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import InputError, RunFailed, RunInterrupted, RunPaused, UsageError
@@ -151,8 +149,9 @@ async def aresume(
         NotFound: No run is called so, or its pipeline is gone.
     """
     async with _opened(ledger) as place:
-        again = await reopen(place.site.ledger, run_id, budget=budget)
-        return await _drive(again, _found(pipeline or again.source), place, None, raising=check)
+        again = await reopen(place.site.ledger, run_id)
+        settings = Settings.load(again.settings).with_budget(budget)
+        return await _drive(again, _found(pipeline or again.source), place, None, settings, raising=check)
 
 
 async def preflight(start: Start) -> None:
@@ -166,35 +165,25 @@ async def preflight(start: Start) -> None:
         check_start(start, Site(nowhere, os.environ))
 
 
-async def reopen(ledger: Ledger, run_id: str, *, budget: Dollars | None = None) -> Run:
-    """Find a run that is to go on, and take back the wish that it pause.
+async def reopen(ledger: Ledger, run_id: str) -> Run:
+    """Find a run that is to go on.
 
     Args:
         ledger: Where it is.
         run_id: Its readable id, a part of one, or `last`.
-        budget: Dollars that it may cost from now on; None keeps the budget that it has.
 
     Raises:
         NotFound: No run is called so.
-        UsageError: It was cancelled, or the budget is no amount.
-        RunIsDriven: Another living process drives it; its wish is left alone.
+        UsageError: It was cancelled.
+        RunIsDriven: Another living process drives it.
     """
     found = await ledger.run(run_id)
-    before = Settings.load(found.settings)
-    settings = before if budget is None else replace(before, budget=picodollars(budget))
     if ledger.is_driven(found.run_id):
         claim = await ledger.claim(found.run_id)  # says who drives it, or takes the place of one that just ended
         await claim.release()
     if found.wish is Wish.CANCEL:
         raise UsageError(f"{found.run_id} was cancelled, which is for good; begin a new run")
-    changes: list[Fact] = []
-    if found.wish is not Wish.RUN:
-        changes.append(WishSet(found.id, Wish.RUN, now()))
-    if settings != before:
-        changes.append(SettingsChanged(found.id, settings.dump(), now()))
-    if changes:
-        await ledger.write(*changes)
-    return await ledger.run(found.run_id)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +216,12 @@ def _found(pipeline: Pipeline | str) -> Found:
     return Found(pipeline, f"{Path(pipeline.place.file).absolute()}:{pipeline.name}")
 
 
-async def _drive(run: Run, found: Found, place: _Opened, claim: Claim | None, *, raising: bool) -> RunResult:
+async def _drive(
+    run: Run, found: Found, place: _Opened, claim: Claim | None, settings: Settings | None = None, *, raising: bool
+) -> RunResult:
     """Drive a run to its end and say what came of it."""
     graph = found.pipeline.check()
-    ended = await carry_on(run, graph, place.site, claim=claim)
+    ended = await carry_on(run, graph, place.site, claim=claim, settings=settings)
     result = await result_of(run.run_id, graph, place.site.ledger, keep=not place.ours, url=place.url)
     if raising:
         _raise_unless_completed(result, ended)

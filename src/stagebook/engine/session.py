@@ -25,7 +25,7 @@ from stagebook.engine.steps import Crew
 from stagebook.engine.threads import StageThreads
 from stagebook.ledger.claim import Claim
 from stagebook.ledger.clock import now
-from stagebook.ledger.facts import Fact, Noted, PromptSeen, WishSet
+from stagebook.ledger.facts import Fact, Noted, PromptSeen, SettingsChanged, WishSet
 from stagebook.ledger.store import Ledger
 from stagebook.llm.client import ModelClient
 from stagebook.llm.local_transport import LocalTransport
@@ -155,7 +155,7 @@ async def carry_on(
         graph: Its pipeline.
         site: Where it happens.
         claim: The right to drive it, where this process has it already; released at the end in any case.
-        settings: Instead of those that it was begun with.
+        settings: From now on, instead of those that are recorded; kept once it is certain that the run goes on.
         progress: Moved as it goes.
         stop: Tells it to end early.
 
@@ -171,6 +171,7 @@ async def carry_on(
         check_models(graph, chosen, site)
         claim = await site.ledger.claim(run.run_id)
     try:
+        await _wish_on(site.ledger, run, settings)
         # the first driver of a run has no predecessor that could have sent anything
         lost = await site.ledger.lose_unanswered(run.id, claim.fence, now()) if claim.fence > 1 else 0
         if lost:
@@ -278,6 +279,17 @@ async def _heed(ledger: Ledger, run: int, stop: Stop) -> None:
         wish = await ledger.wish(run)
         if wish is not Wish.RUN:
             stop.finish({Wish.PAUSE: PAUSED, Wish.CANCEL: "cancelled"}[wish])
+
+
+async def _wish_on(ledger: Ledger, run: Run, settings: Settings | None) -> None:
+    """Take back the wish that a run pause, and keep what is chosen anew for it."""
+    changes: list[Fact] = []
+    if run.wish is Wish.PAUSE:
+        changes.append(WishSet(run.id, Wish.RUN, now()))
+    if settings is not None and settings.dump() != run.settings:
+        changes.append(SettingsChanged(run.id, settings.dump(), now()))
+    if changes:
+        await ledger.write(*changes)
 
 
 async def _pause(ledger: Ledger, run: int, reached: Reached) -> None:

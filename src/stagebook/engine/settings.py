@@ -1,7 +1,7 @@
 """What is chosen for one run; kept with the run, so that resume goes on as it began."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 
 import orjson
@@ -40,6 +40,14 @@ class Settings:
     """Seconds that one sending may take."""
     budget: int | None = None
     """Picodollars that the run may cost, from its first drive to its last; None: anything."""
+
+    def with_budget(self, budget: "Dollars | None") -> "Settings":
+        """Change the budget; None keeps the one that there is.
+
+        Raises:
+            UsageError: It is no amount.
+        """
+        return self if budget is None else replace(self, budget=picodollars(budget))
 
     def model_of(self, spec: StageSpec) -> str | None:
         """Name the model that a stage asks."""
