@@ -3,6 +3,7 @@
 python docs/make_reference.py
 """
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from pydantic import BaseModel
 
 import stagebook
+from stagebook import testing
 from stagebook.cli.entry import COMMANDS
 from stagebook.cli.entry import stagebook as command
 from stagebook.ledger.sqlite.connection import open_reader, open_writer
@@ -26,6 +29,8 @@ from stagebook.model import errors
 
 FOLDER: Final = Path(__file__).with_name("reference")
 WIDTH: Final = 100
+LONGEST: Final = 60
+"""Characters of a parameter with its default; of a longer one, the name alone is shown."""
 MADE: Final = "<!-- made by docs/make_reference.py; do not edit -->\n"
 ALIASES: Final = {
     "Children": "`Children[T]`: those outputs of a stage on a deeper axis that stand below this stage's item, in "
@@ -43,7 +48,10 @@ VIEWS: Final = {
 
 def command_line() -> str:
     """Write what `--help` of every command prints."""
-    with click.Context(command, info_name="stagebook", max_content_width=WIDTH, terminal_width=WIDTH) as context:
+    names = command.context_settings["help_option_names"]
+    with click.Context(
+        command, info_name="stagebook", max_content_width=WIDTH, terminal_width=WIDTH, help_option_names=names
+    ) as context:
         parts = ["# Command line\n", _block(command.get_help(context))]
         for name in COMMANDS:
             found = command.get_command(context, name)
@@ -57,6 +65,9 @@ def python() -> str:
     parts = ["# Python\n", "Everything here is imported from `stagebook`.\n"]
     for name in sorted(stagebook.__all__, key=str.lower):
         parts += _name(name, getattr(stagebook, name))
+    parts += ["# For tests\n", "These are imported from `stagebook.testing`.\n"]
+    for name in sorted(testing.__all__):
+        parts += _name(name, getattr(testing, name))
     return "\n".join(parts)
 
 
@@ -178,19 +189,38 @@ def _name(name: str, value: Any) -> Iterator[str]:
                 yield from _function(f"{name}.{member}", getattr(value, member))
             else:
                 yield f"As `Pipeline.{member}`, in this phase.\n"
-    if dataclasses.is_dataclass(value):
-        fields = ", ".join(f"`{one.name}`" for one in dataclasses.fields(value) if not one.name.startswith("_"))
-        yield f"Fields: {fields}\n"
+    fields = list(_fields(value))
+    if fields:
+        yield "\n".join(["**Fields**", "", *fields, ""])
+
+
+def _fields(value: type) -> Iterator[str]:
+    """Write the fields of a dataclass or model, each with the sentence under it."""
+    if not (dataclasses.is_dataclass(value) or issubclass(value, BaseModel)):
+        return
+    tree = ast.parse(textwrap.dedent(inspect.getsource(value))).body[0]
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    for one, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and not one.target.id.startswith("_"):
+            sentence = ""
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                sentence = " ".join(str(after.value.value).split())
+            yield f"- `{one.target.id}`: {sentence}".removesuffix(": ")
 
 
 def _function(name: str, function: Callable[..., Any]) -> Iterator[str]:
     taken = [one for one in inspect.signature(function).parameters.values() if one.name != "self"]
-    parameters = [str(one.replace(annotation=inspect.Parameter.empty)) for one in taken]
+    parameters = [_parameter(one) for one in taken]
     by_name = [place for place, one in enumerate(taken) if one.kind is inspect.Parameter.KEYWORD_ONLY]
     if by_name:
         parameters.insert(by_name[0], "*")
     yield _block(textwrap.fill(f"{name}({', '.join(parameters)})", WIDTH, subsequent_indent="    "))
     yield from _prose(function)
+
+
+def _parameter(one: inspect.Parameter) -> str:
+    told = str(one.replace(annotation=inspect.Parameter.empty))
+    return told if len(told) <= LONGEST else f"{one.name}=..."
 
 
 def _prose(documented: Any) -> Iterator[str]:

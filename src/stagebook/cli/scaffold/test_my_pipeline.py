@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import stagebook
-from stagebook.testing.provider_process import ProviderProcess
-from stagebook.testing.provider_script import Rule, Script
+from stagebook.testing import ProviderProcess, Rule, Script
 
 from my_pipeline import Reviews, opinion, pipeline, report
 
