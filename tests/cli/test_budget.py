@@ -89,7 +89,7 @@ def test_sixteen_calls_at_once_never_pass_the_budget_together(labels: Any) -> No
     labels.provider.use(script(Delay(seconds=0.05)))
     done = run(labels, "--budget", "0.004", "--concurrency", "16")
     document = done.json()
-    assert (done.code, document["status"]) == (3, "paused")
+    assert (done.code, document["status"], document["budget_usd"]) == (3, "paused", "0.004")
     assert Decimal(document["cost_usd"]) == spent(labels) <= Decimal("0.004")
     assert spent(labels) > Decimal("0.002"), "room that a call did not use is given to the next"
     assert LINES / 10 < len(labels.provider.bill().entries) < LINES
@@ -121,6 +121,7 @@ def test_the_pause_says_what_is_spent_and_the_command_that_it_names_goes_on(labe
 def test_a_person_is_told_the_same_command_below_the_stages(labels: Any) -> None:
     out = labels("run", "labels.py", "page.txt", "--budget", "0.004").out
     assert re.fullmatch(r"  stagebook resume RUN_\w+ --budget 0\.\d+", out.splitlines()[-1])
+    assert re.search(r"RUN_\w+ paused: .*, \$0\.00\d\d of a budget of \$0\.004, ", out)
 
 
 def test_resume_keeps_the_budget_that_the_run_has_and_sends_nothing(labels: Any) -> None:

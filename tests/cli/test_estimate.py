@@ -152,6 +152,18 @@ def test_another_model_is_priced_as_it_costs_and_an_unpriced_one_is_unknown(minu
     assert here_run["total"]["cost_usd"]["high"] == "0"
 
 
+@pytest.mark.parametrize(("budget", "verdict"), [("0.00001", "is reached"), ("50", "is enough"), (None, "")])
+def test_with_a_budget_it_says_whether_that_is_enough(
+    minutes: Any, here: Any, budget: str | None, verdict: str
+) -> None:
+    words = ("run", "minutes.py", "8.txt", *(() if budget is None else ("--budget", budget)))
+    assert (f"The budget of ${budget} may be reached" in here(*words, "--estimate").out) is (budget == "50")
+    here("run", "minutes.py", "8.txt")
+    out = here(*words, "--estimate").out
+    assert verdict in out
+    assert ("The budget" in out) is (budget is not None)
+
+
 def test_answers_that_were_asked_again_are_part_of_what_is_learned(minutes: Any, here: Any) -> None:
     wrong = Rule(schema_name="Rating", answer=["{}", '{"reason": "because"}'], counted="conversation")
     minutes.provider.use(Script(rules=(wrong,)))

@@ -172,6 +172,7 @@ async def test_the_document_of_a_completed_run(ledger: Ledger) -> None:
         "tags": ["t"],
         "cost_usd": "0",
         "avoided_cost_usd": "0",
+        "budget_usd": None,
         "possibly_paid": 0,
         "input_tokens": 0,
         "output_tokens": 0,

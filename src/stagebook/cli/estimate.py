@@ -19,7 +19,7 @@ from stagebook.insight.trend import Range
 from stagebook.ledger.location import locate
 from stagebook.ledger.store import Ledger
 from stagebook.llm.reading import kept
-from stagebook.model.usage import PICODOLLARS
+from stagebook.model.usage import PICODOLLARS, dollars
 
 UNKNOWN: Final = "?"
 FEW: Final = 3
@@ -41,7 +41,7 @@ def show_estimate(typed: Typed, *, as_json: bool, ledger: str | None) -> None:
     if as_json:
         print_json(estimate_document(found))
     else:
-        print_estimate(results(), found)
+        print_estimate(results(), found, start.settings.budget)
 
 
 async def _past(start: Start, url: str | None) -> History:
@@ -52,8 +52,8 @@ async def _past(start: Start, url: str | None) -> History:
         return await history(ledger, start.graph.name, scope(start.graph, start.settings.until))
 
 
-def print_estimate(console: Console, found: Estimate) -> None:
-    """Print a table that fits the terminal, and what its numbers rest on."""
+def print_estimate(console: Console, found: Estimate, budget: int | None = None) -> None:
+    """Print a table that fits the terminal, what its numbers rest on, and whether a budget is enough."""
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     table.add_column("stage", no_wrap=True, overflow="ellipsis")
     for name in ("calls", "in", "out", "cost", "time"):
@@ -73,6 +73,8 @@ def print_estimate(console: Console, found: Estimate) -> None:
     console.print()
     for note in notes(found):
         console.print(note, style="dim")
+    if budget is not None:
+        console.print(verdict(found, budget))
 
 
 def notes(found: Estimate) -> list[str]:
@@ -91,6 +93,21 @@ def notes(found: Estimate) -> list[str]:
         names = ", ".join(found.unknown) if few else plural(len(found.unknown), "stage")
         said.append(f"Not in the total: {names}. Run it once on a small input, then estimate again.")
     return said
+
+
+def verdict(found: Estimate, budget: int) -> str:
+    """Say whether a budget is enough.
+
+    Args:
+        found: What the run would cost.
+        budget: Picodollars.
+    """
+    cost, told = found.total("cost"), f"The budget of ${dollars(budget)}"
+    if cost.low > budget:
+        return f"{told} is reached before the run is finished; it pauses there."
+    if cost.high > budget or found.unknown:
+        return f"{told} may be reached before the run is finished; it would pause there."
+    return f"{told} is enough, as long as the worst case of the last call still fits."
 
 
 def _cells(stage: StageEstimate) -> list[str]:

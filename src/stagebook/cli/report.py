@@ -13,7 +13,7 @@ from stagebook.cli.documents import Document, shown
 from stagebook.cli.quantities import count, duration, money, plural
 from stagebook.cli.stage_table import stage_table, styled
 from stagebook.insight.run_document import RunDocument
-from stagebook.model.usage import PICODOLLARS
+from stagebook.model.usage import PICODOLLARS, dollars
 
 MOST_TOLD: Final = 10
 """Warnings, or errors, that are printed."""
@@ -60,6 +60,8 @@ def print_report(
 def print_head(console: Console, run: RunDocument) -> None:
     """Print a run's first line: what it is, where it stands, what it took."""
     parts = [duration(run.seconds), money(Decimal(run.cost) / PICODOLLARS)]
+    if run.budget is not None:
+        parts[-1] += f" of a budget of ${dollars(run.budget)}"
     tokens = run.input_tokens + run.output_tokens
     if tokens:
         parts.append(f"{count(tokens)} tokens")

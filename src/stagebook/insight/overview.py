@@ -118,14 +118,17 @@ class _Layout:
     """Each after those that it reads."""
     shown: tuple[DeclaredStage, ...]
     """In the order of their declaration."""
+    budget: int | None
+    """Picodollars, from the settings."""
 
     @classmethod
     def of(cls, declared: Sequence[DeclaredStage], settings: bytes) -> "_Layout":
-        until = orjson.loads(settings).get("until")
-        stages = in_scope(declared, until)
+        chosen = orjson.loads(settings)
+        stages = in_scope(declared, chosen.get("until"))
         return cls(
             tuple(Planned(stage.name, stage.axis[-1] if stage.axis else None, stage.collects) for stage in stages),
             tuple(sorted(stages, key=lambda stage: stage.position)),
+            chosen.get("budget"),
         )
 
 
@@ -170,6 +173,7 @@ def _document(
         seconds=_run_seconds(parts, until_now=driven),
         cost=sum(one.cost for one in parts),
         avoided=sum(one.avoided for one in parts),
+        budget=layout.budget,
         possibly_paid=sum(one.possibly_paid if driven else one.possibly_paid + one.unanswered for one in parts),
         input_tokens=sum(one.input_tokens for one in parts),
         output_tokens=sum(one.output_tokens for one in parts),

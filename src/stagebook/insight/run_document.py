@@ -82,6 +82,8 @@ class RunDocument:
     """Picodollars, of every answer, accepted or not."""
     avoided: int
     """Picodollars that reused steps had cost where they ran."""
+    budget: int | None
+    """Picodollars that it may cost at most; None: no limit."""
     possibly_paid: int
     """Requests that were sent and of which no whole answer came."""
     input_tokens: int
@@ -115,6 +117,7 @@ class RunDocument:
             "seconds": self.seconds,
             "cost_usd": dollars(self.cost),
             "avoided_cost_usd": dollars(self.avoided),
+            "budget_usd": None if self.budget is None else dollars(self.budget),
             "possibly_paid": self.possibly_paid,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
