@@ -87,14 +87,18 @@ class Room:
 def houses(draw: st.DrawFn) -> tuple[Room, ...]:
     """Draw stages, each reading some of those before it in a form that fits their axes."""
     rooms: list[Room] = []
-    for number in range(draw(st.integers(1, 7))):
+    for number in range(draw(st.integers(1, 8))):
         name = f"s{number}"
-        streaming = [room for room in rooms if room.streams and len(room.axis) < 2]
-        axis = draw(st.sampled_from(streaming)).item_axis if streaming and draw(st.booleans()) else ()
+        streaming = [room for room in rooms if room.streams]
+        axis = draw(st.sampled_from(streaming)).item_axis if streaming and draw(st.integers(0, 3)) else ()
+        axis = axis[: draw(st.integers(1, 2))]  # the outer items of a deeper axis, as often as the inner ones
         readable = [room for room in rooms if not (axis and room.name == axis[-1])]
         makers = draw(st.lists(st.sampled_from(readable), max_size=3, unique=True)) if readable else []
+        below = [room for room in readable if "children" in forms(room, axis, rooms) and room not in makers]
+        if below and draw(st.integers(0, 3)):
+            makers.append(draw(st.sampled_from(below)))
         reads = tuple(Reading(room.name, draw(st.sampled_from(forms(room, axis, rooms)))) for room in makers)
-        streams = draw(st.integers(0, 2)) == 0
+        streams = len(axis) < 2 and draw(st.booleans())  # deep enough: what stands below items below items
         twins = [room.model for room in rooms if not room.streams]
         model = draw(st.sampled_from([f"M{number}", *twins])) if not streams else f"M{number}"
         rooms.append(Room(name, model, axis, streams, not streams and draw(st.booleans()), reads))
@@ -110,7 +114,7 @@ def forms(maker: Room, axis: tuple[str, ...], rooms: Iterable[Room]) -> list[str
     if outer:
         found += ["list", "dict", "rows"]
     if axis and len(outer) > len(axis) and outer[: len(axis)] == axis:
-        found += ["children", "children"]
+        found += ["children"] * 6
     return found
 
 
