@@ -130,6 +130,7 @@ class Driver:
         if budget is None or budget.reached is None:
             return
         self._stop.finish(PAUSED)
+        self._progress.stopping = "the budget is reached"
         if self._active and budget.waiting >= len(self._active):
             self._cancel()
 
