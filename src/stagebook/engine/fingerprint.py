@@ -1,9 +1,7 @@
 """What decides whether a step would do the same again."""
 
-from hashlib import blake2b
-
 from stagebook.definition.graph import PromptSpec, StageSpec
-from stagebook.model.exchange import DIGEST_SIZE, Request, hash_into
+from stagebook.model.exchange import Request, content_hash
 
 
 def of_computing(spec: StageSpec, read: bytes) -> bytes:
@@ -33,8 +31,4 @@ def of_prompt(spec: StageSpec, prompt: PromptSpec, request: Request) -> bytes:
 
 
 def _hash(*parts: bytes) -> bytes:
-    hasher = blake2b(digest_size=DIGEST_SIZE)
-    for part in parts:
-        hasher.update(len(part).to_bytes(8, "big"))
-        hash_into(hasher, part)
-    return hasher.digest()
+    return content_hash(b"".join(piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)))

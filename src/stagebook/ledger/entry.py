@@ -2,7 +2,7 @@
 
 import asyncio
 from concurrent.futures import Future
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from stagebook.ledger.commands import Command
 from stagebook.ledger.facts import ExchangeReceived, ExchangeSent, Fact, OutputMade
@@ -89,12 +89,13 @@ class Entry:
         self.hashes: dict[int, bytes] | None = None
         """By exchange: hash of the answer's body."""
         for fact in facts:
-            if isinstance(fact, OutputMade):
-                self._take_output(fact)
-            elif isinstance(fact, ExchangeSent):
-                self._take_request(fact)
-            elif isinstance(fact, ExchangeReceived):
-                self._take_answer(fact)
+            kind = type(fact)  # looked at once for each fact that is ever written
+            if kind is OutputMade:
+                self._take_output(cast("OutputMade", fact))
+            elif kind is ExchangeSent:
+                self._take_request(cast("ExchangeSent", fact))
+            elif kind is ExchangeReceived:
+                self._take_answer(cast("ExchangeReceived", fact))
 
     def _take_output(self, fact: OutputMade) -> None:
         if self.texts is None:

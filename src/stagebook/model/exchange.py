@@ -35,6 +35,8 @@ def hash_into(hasher: Hasher, data: bytes) -> None:
 
 def content_hash(data: bytes) -> bytes:
     """Hash bytes for addressing: BLAKE2b (RFC 7693) with a digest of 16 bytes."""
+    if len(data) <= _HELD:
+        return blake2b(data, digest_size=DIGEST_SIZE).digest()
     hasher = blake2b(digest_size=DIGEST_SIZE)
     hash_into(hasher, data)
     return hasher.digest()
@@ -69,8 +71,7 @@ class Request:
     def digest(self) -> bytes:
         """The request's identity for replay: a hash of method, address and body (not of headers: they hold secrets)."""
         hasher = blake2b(f"{self.method} {self.url}\n".encode(), digest_size=DIGEST_SIZE)
-        for segment in self.segments:
-            hash_into(hasher, segment)
+        hash_into(hasher, self.body)
         return hasher.digest()
 
 
