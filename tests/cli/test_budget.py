@@ -172,12 +172,32 @@ def test_a_model_without_a_known_price_is_refused_before_anything_is_sent(labels
     done = run(labels, "--budget", "1", "--model", "report=openai:gpt-99-secret")
     assert (done.code, done.out, labels.provider.bill().entries) == (2, "", [])
     [line] = [line for line in done.err.splitlines() if line.startswith("error")]
-    assert line.startswith(
-        "error: no price is known for openai:gpt-99-secret, so no budget can be kept with it; choose"
-    )
+    assert line.startswith("error: no price is known for openai:gpt-99-secret, so no budget can be kept with it; ")
+    assert "--price openai:gpt-99-secret=0.40/1.60" in line
     assert not (labels.folder / ".stagebook").exists()
     standing_in = run(labels, "--budget", "1", "--model", "openai:gpt-4.1|openai:gpt-99-secret")
     assert (standing_in.code, labels.provider.bill().entries) == (2, [])
+
+
+def test_a_price_that_is_said_makes_a_budget_possible_and_is_kept(labels: Any, here: Any) -> None:
+    price = ("--price", "openai:gpt-99-secret=0.40/1.60")  # what the fake provider charges for models it does not know
+    done = run(labels, "--budget", "0.004", "--model", "openai:gpt-99-secret", *price)
+    assert done.code == 3, done.err
+    assert Decimal(done.json()["cost_usd"]) == spent(labels) <= Decimal("0.004")
+    again = labels("resume", "last", "--budget", "1", "--json")
+    assert (again.code, Decimal(again.json()["cost_usd"])) == (0, spent(labels))
+    sources = here("sql", "SELECT DISTINCT price_source FROM exchanges", "--json").json()["rows"]
+    assert sources == [["given"]]
+
+
+@pytest.mark.parametrize(
+    "typed", ["openai:gpt-99", "openai:gpt-99=1", "openai:gpt-99=x/y", "gpt-99=1/2", "openai:a=-1/2"]
+)
+def test_what_is_no_price_is_refused(labels: Any, here: Any, typed: str) -> None:
+    refused = here("run", "labels.py", "page.txt", "--price", typed)
+    assert (refused.code, refused.out) == (2, "")
+    assert re.search(r"is not of the form|is none; write|is written provider:name", refused.err)
+    assert not (labels.folder / ".stagebook").exists()
 
 
 def test_a_refused_resume_changes_neither_the_budget_nor_the_pause(labels: Any, here: Any) -> None:

@@ -34,6 +34,8 @@ class Typed:
     until: str | None
     budget: str | None
     """`--budget`, dollars."""
+    prices: tuple[str, ...]
+    """`--price`, each as it stands."""
     concurrency: int | None
     lenient: bool
     tries: int | None
@@ -48,7 +50,7 @@ class Typed:
         """Read what changes how the run goes.
 
         Raises:
-            InputError: Two models are given for everything, or for one stage.
+            InputError: Two models are given for everything, or for one stage; a price is for no model.
             UsageError: The budget is no amount.
         """
         general: str | None = None
@@ -65,6 +67,10 @@ class Typed:
                 raise InputError(f"--model {stage}=... is given twice; keep one")
             else:
                 by_stage[stage] = name
+        given = [one.rpartition("=") for one in self.prices]
+        unclear = next((typed for typed, (model, _, _) in zip(self.prices, given, strict=True) if not model), None)
+        if unclear is not None:
+            raise InputError(f"--price {unclear} is not of the form MODEL=IN/OUT, as in openai:gpt-4.1-mini=0.40/1.60")
         chosen = Settings(
             model=general,
             models=by_stage,
@@ -72,6 +78,7 @@ class Typed:
             lenient=self.lenient,
             tries=self.tries,
             budget=None if self.budget is None else picodollars(self.budget),
+            prices={model: price for model, _, price in given},
         )
         return chosen if self.concurrency is None else replace(chosen, concurrency=self.concurrency)
 

@@ -37,7 +37,7 @@ def show_estimate(typed: Typed, *, as_json: bool, ledger: str | None) -> None:
     start = prepare(typed)
     size = len(kept(start.input))
     past = asyncio.run(_past(start, ledger))
-    found = estimate(start.graph, start.settings, start.input, size, past)
+    found = estimate(start.graph, start.settings, start.input, size, past, start.settings.price_book())
     if as_json:
         print_json(estimate_document(found))
     else:

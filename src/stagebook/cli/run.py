@@ -20,6 +20,9 @@ from stagebook.cli.options import json_option, ledger_option
 @click.option(
     "--budget", metavar="USD", help="Most dollars that the run may cost; it pauses before it would pass them."
 )
+@click.option(
+    "--price", "prices", multiple=True, metavar="M=IN/OUT", help="What a model costs, USD per million tokens."
+)
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most steps at once. [default: 16]")
 @click.option("--lenient", is_flag=True, help="Accept a last answer that fails its checks, with a warning.")
 @click.option("--tries", type=click.IntRange(min=1), metavar="N", help="Most answers asked for where checks complain.")
@@ -35,6 +38,7 @@ def run(
     models: tuple[str, ...],
     until: str | None,
     budget: str | None,
+    prices: tuple[str, ...],
     concurrency: int | None,
     lenient: bool,
     tries: int | None,
@@ -50,7 +54,7 @@ def run(
     """
     from stagebook.cli.beginning import Typed, begin_run  # noqa: PLC0415  half a second that `--help` need not wait
 
-    typed = Typed(pipeline, inputs, settings, models, until, budget, concurrency, lenient, tries, tags)
+    typed = Typed(pipeline, inputs, settings, models, until, budget, prices, concurrency, lenient, tries, tags)
     if estimate:
         from stagebook.cli.estimate import show_estimate  # noqa: PLC0415  as above
 

@@ -29,7 +29,6 @@ from stagebook.ledger.facts import Fact, Noted, PromptSeen, SettingsChanged, Wis
 from stagebook.ledger.store import Ledger
 from stagebook.llm.client import ModelClient
 from stagebook.llm.local_transport import LocalTransport
-from stagebook.llm.prices import PriceBook
 from stagebook.llm.reading import kept, read_kept
 from stagebook.llm.worst_case import WorstCases
 from stagebook.model.errors import Complaint, InputError, MissingOutput
@@ -97,7 +96,7 @@ def check_models(graph: Graph, settings: Settings, site: Site) -> None:
         MissingKey: A key is not set.
         UsageError: There is a budget, and nobody knows what a model costs.
     """
-    worst = WorstCases() if settings.budget is not None else None
+    worst = WorstCases(settings.price_book()) if settings.budget is not None else None
     client = ModelClient(OutwardDoor(site.ledger, {}, environment=site.environment), site.environment)
     for name in scope(graph, settings.until):
         spec = graph.stages[name]
@@ -218,7 +217,7 @@ async def _drive(
         "http": HttpTransport(Timeouts(total=settings.request_timeout), public_only=site.public_only),
         "local": LocalTransport(_streaming(progress)),
     }
-    prices, budget = PriceBook(), None
+    prices, budget = settings.price_book(), None
     if settings.budget is not None:
         worst = WorstCases(prices).of
         before = None if claim.fresh else await spent_so_far(ledger, run.id, worst)

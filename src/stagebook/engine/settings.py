@@ -8,7 +8,9 @@ import orjson
 
 from stagebook.definition.graph import Graph, ReadKind, StageSpec
 from stagebook.door.retry import RetryPolicy
+from stagebook.llm.prices import PriceBook, given_rate
 from stagebook.llm.providers import alternatives, split_model
+from stagebook.llm.worst_case import price_list
 from stagebook.model.errors import NotFound, UsageError
 from stagebook.model.usage import PICODOLLARS
 
@@ -40,6 +42,8 @@ class Settings:
     """Seconds that one sending may take."""
     budget: int | None = None
     """Picodollars that the run may cost, from its first drive to its last; None: anything."""
+    prices: Mapping[str, str] = field(default_factory=dict)
+    """Model -> what it costs, as typed: dollars for a million tokens read, a slash, for a million written."""
 
     def with_budget(self, budget: "Dollars | None") -> "Settings":
         """Change the budget; None keeps the one that there is.
@@ -48,6 +52,16 @@ class Settings:
             UsageError: It is no amount.
         """
         return self if budget is None else replace(self, budget=picodollars(budget))
+
+    def price_book(self) -> PriceBook:
+        """Make the prices that count for the run.
+
+        Raises:
+            NotFound: A provider is unknown.
+            UsageError: A price is none.
+        """
+        named = {split_model(model): text for model, text in self.prices.items()}
+        return PriceBook({(price_list(provider), name): given_rate(text) for (provider, name), text in named.items()})
 
     def model_of(self, spec: StageSpec) -> str | None:
         """Name the model that a stage asks."""
@@ -70,6 +84,7 @@ class Settings:
         for model in (*self.models.values(), *([self.model] if self.model is not None else ())):
             for one in alternatives(model):
                 split_model(one)
+        self.price_book()
         if self.concurrency < 1:
             raise UsageError(f"the concurrency is {self.concurrency}; it must be at least 1")
 

@@ -245,9 +245,10 @@ class _Stage:
         if not names:
             return None
         provider, name = split_model(names[0])
-        if is_free(provider):
+        prices = PROVIDERS[provider].price_list
+        if is_free(provider) and not self._prices.is_given(prices, name):
             return NOTHING
-        rate = self._prices.rate(PROVIDERS[provider].price_list, name)
+        rate = self._prices.rate(prices, name)
         if rate is None or calls is None or read is None or written is None:
             return None
         return Range(

@@ -1,10 +1,11 @@
 """What an answer costs: prices are looked up once per model, then it is integer arithmetic."""
 
-from collections.abc import Callable
-from decimal import Decimal
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
 
 from stagebook.llm.codec import Metered
+from stagebook.model.errors import UsageError
 from stagebook.model.usage import PICODOLLARS, Charge, Usage
 
 PER_MILLION = 1_000_000
@@ -17,9 +18,14 @@ Rate = Callable[[Usage], int]
 
 
 class PriceBook:
-    """Prices of models, from the genai-prices package (its version is kept beside each amount)."""
+    """Prices of models, from the genai-prices package (its version is kept beside each amount).
 
-    def __init__(self) -> None:
+    Args:
+        given: Prices that the user says, by price list and model; stronger than the package's.
+    """
+
+    def __init__(self, given: Mapping[tuple[str, str], Rate] | None = None) -> None:
+        self._given = given or {}
         self._rates: dict[tuple[str, str], Rate | None] = {}
         self._windows: dict[tuple[str, str], int | None] = {}
         self._version: str | None = None
@@ -42,7 +48,9 @@ class PriceBook:
         else:
             rate = self.rate(provider, model)
             cost = rate(metered.usage) if rate is not None else None
-            if rate is not None:
+            if self.is_given(provider, model):
+                source = "given"
+            elif rate is not None:
                 source, price_version = "genai-prices", self._table()
             else:
                 source = None
@@ -57,9 +65,15 @@ class PriceBook:
     def rate(self, provider: str, model: str) -> Rate | None:
         """Find a model's price; None where it is not known."""
         key = provider, model
+        if key in self._given:
+            return self._given[key]
         if key not in self._rates:
             self._rates[key] = _look_up(provider, model)
         return self._rates[key]
+
+    def is_given(self, provider: str, model: str) -> bool:
+        """Whether the user said what a model costs."""
+        return (provider, model) in self._given
 
     def context_window(self, provider: str, model: str) -> int | None:
         """Say how many tokens a model reads and writes at most in one call; None where it is not known."""
@@ -67,6 +81,23 @@ class PriceBook:
         if key not in self._windows:
             self._windows[key] = _window(provider, model)
         return self._windows[key]
+
+
+def given_rate(text: str) -> Rate:
+    """Read a price as it is typed: dollars for a million tokens read, a slash, dollars for a million written.
+
+    Raises:
+        UsageError: It is no price.
+    """
+    read, slash, written = text.partition("/")
+    try:
+        per_read, per_written = Decimal(read), Decimal(written)
+    except InvalidOperation:
+        slash = ""
+    if not slash or not all(one.is_finite() and 0 <= one <= PER_MILLION for one in (per_read, per_written)):
+        raise UsageError(f"the price {text!r} is none; write dollars per million tokens, read/written: 0.40/1.60")
+    in_picodollars, out_picodollars = _picodollars(per_read), _picodollars(per_written)
+    return lambda usage: usage.input_tokens * in_picodollars + usage.output_tokens * out_picodollars
 
 
 def _look_up(provider: str, model: str) -> Rate | None:

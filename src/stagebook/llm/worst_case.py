@@ -68,7 +68,7 @@ class WorstCases:
         """
         for one in alternatives(model):
             provider, name = split_model(one)
-            if not is_free(provider):
+            if not self._costs_nothing(provider, name):
                 self._rate(provider, name)
                 if max_tokens is None and provider != "anthropic":
                     self._longest(provider, name)
@@ -80,11 +80,11 @@ class WorstCases:
             UsageError: The price or the longest answer of its model is not known.
         """
         provider, name = request.provider or "", request.model or ""
-        if request.kind != "model" or is_free(provider):
+        if request.kind != "model" or self._costs_nothing(provider, name):
             return 0
         rate = self._rate(provider, name)
         body = request.body
-        window = self._prices.context_window(_price_list(provider), name)
+        window = self._prices.context_window(price_list(provider), name)
         read = len(body) + UNSEEN
         if _ELSEWHERE.search(body):
             read = max(read, window or read)
@@ -98,12 +98,16 @@ class WorstCases:
         usage = Usage(read, written * (copies if isinstance(copies, int) else 1))
         return max(rate(usage), rate(replace(usage, cache_creation_input_tokens=read)))
 
+    def _costs_nothing(self, provider: str, name: str) -> bool:
+        return is_free(provider) and not self._prices.is_given(price_list(provider), name)
+
     def _rate(self, provider: str, name: str) -> Rate:
-        rate = self._prices.rate(_price_list(provider), name)
+        rate = self._prices.rate(price_list(provider), name)
         if rate is None:
             raise UsageError(
-                f"no price is known for {provider}:{name}, so no budget can be kept with it; choose a model whose price"
-                " is known (pip install -U genai-prices brings newer ones), or leave the budget away"
+                f"no price is known for {provider}:{name}, so no budget can be kept with it; say what it costs in"
+                f" dollars per million tokens, read/written: --price {provider}:{name}=0.40/1.60"
+                " (pip install -U genai-prices brings newer prices)"
             )
         return rate
 
@@ -114,7 +118,7 @@ class WorstCases:
             known = [begin for begin in OUTPUT_LIMITS if ours.startswith(begin)]
             if known:
                 return OUTPUT_LIMITS[max(known, key=len)]
-        window = self._prices.context_window(_price_list(provider), name)
+        window = self._prices.context_window(price_list(provider), name)
         if window is None:
             raise UsageError(
                 f"nobody says how long an answer of {provider}:{name} can be, so no budget can be kept with it;"
@@ -128,7 +132,8 @@ def is_free(provider: str) -> bool:
     return provider in PROVIDERS and PROVIDERS[provider].key_env is None
 
 
-def _price_list(provider: str) -> str:
+def price_list(provider: str) -> str:
+    """The provider's name in price lists."""
     return PROVIDERS[provider].price_list if provider in PROVIDERS else provider
 
 

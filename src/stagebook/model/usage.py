@@ -40,7 +40,7 @@ class Charge:
     price_version: str | None
     """Version of the price table."""
     price_source: str | None
-    """Where the price came from: `genai-prices`, `provider`, `local` (free)."""
+    """Where the price came from: `genai-prices`, `provider`, `given` (by the user), `local` (free)."""
     model_returned: str | None = None
     """The model that the provider says answered."""
     finish_reason: str | None = None
