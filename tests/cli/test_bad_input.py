@@ -177,6 +177,10 @@ CASES = {
     "a key given twice inside": Case(
         JSON, ("has the key 'tone' twice",), document(', "voice": {"tone": "a", "tone": "b"}')
     ),
+    "a key given twice by --set": Case(
+        (*RUN, "--set", 'voice={"tone": "a", "tone": "b"}'),
+        ("--set voice has the key 'tone' twice", "keep one of them"),
+    ),
     "a list instead of an object": Case(JSON, ("in.json is a list", "an object"), text("in.json", "[1]")),
     "a wrong type": Case(
         JSON, ("the input of digest", "parts: input should be a valid integer"), document(', "parts": "x"')

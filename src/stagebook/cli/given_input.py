@@ -8,7 +8,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from stagebook.cli.input_fields import Place, find, refuse_unknown, texts, wanting_text
-from stagebook.cli.text_file import read_json, read_text
+from stagebook.cli.text_file import read_json, read_text, refuse_twice
 from stagebook.model.errors import InputError
 
 SHOWN: Final = 3
@@ -103,11 +103,13 @@ def _value(place: Place, typed: str, setting: str) -> Any:
     if place.takes_text:
         return typed
     try:
-        return orjson.loads(typed)
+        found = orjson.loads(typed)
     except orjson.JSONDecodeError:
         if place.takes_document:
             raise InputError(f"--set {setting}: there is no file {typed!r}, and it is not JSON either") from None
         return typed
+    refuse_twice(typed, f"--set {place.keys[-1]}")
+    return found
 
 
 def _from_file(place: Place, file: Path, setting: str) -> Any:

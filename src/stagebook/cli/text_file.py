@@ -61,12 +61,20 @@ def read_json(path: Path, what: str) -> Any:
             f"{what} is not JSON: {error.msg.split(':')[0]} at line {error.lineno}, column {error.colno}; "
             "correct it there"
         ) from None
-    _refuse_twice(text, what)
+    refuse_twice(text, what)
     return found
 
 
-def _refuse_twice(text: str, what: str) -> None:
-    """Refuse an object with one key twice: parsers differ in which value they take, and the other is lost unsaid."""
+def refuse_twice(text: str, what: str) -> None:
+    """Refuse an object with one key twice: parsers differ in which value they take, and the other is lost unsaid.
+
+    Args:
+        text: JSON.
+        what: Names it in errors.
+
+    Raises:
+        InputError: There is one.
+    """
 
     def once(pairs: list[tuple[str, Any]]) -> None:
         seen: set[str] = set()

@@ -7,10 +7,11 @@ import pytest
 import stagebook
 from stagebook.testing import ProviderProcess, Rule, Script
 
-from my_pipeline import Reviews, opinion, pipeline, report
+from my_pipeline import Opinion, Reviews, opinion, pipeline, report
 
 REVIEWS = Reviews(text="The strap broke.\n\nLovely sound.\n")
 MODEL = "openai:gpt-4.1-mini"
+SOUND = Opinion(topic="sound", mood="praise").model_dump_json()
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def test_the_declaration_holds_together() -> None:
 
 
 def test_every_review_is_in_the_report(provider: ProviderProcess, tmp_path: Path) -> None:
-    strap, sound = {"topic": "strap", "mood": "complaint"}, {"topic": "sound", "mood": "praise"}
-    provider.use(Script(rules=(Rule(contains="strap broke", answer=strap), Rule(answer=sound))))
+    strap = Opinion(topic="strap", mood="complaint").model_dump_json()
+    provider.use(Script(rules=(Rule(contains="strap broke", answer=strap), Rule(answer=SOUND))))
     run = stagebook.run(pipeline, REVIEWS, model=MODEL, ledger=tmp_path / "ledger.db")
     assert run[report].text.splitlines() == [
         "# 2 reviews, 1 of them complaints",
@@ -38,8 +39,8 @@ def test_every_review_is_in_the_report(provider: ProviderProcess, tmp_path: Path
 
 
 def test_a_topic_that_says_nothing_goes_back_to_the_model(provider: ProviderProcess, tmp_path: Path) -> None:
-    empty, better = {"topic": "review", "mood": "praise"}, {"topic": "sound", "mood": "praise"}
-    provider.use(Script(rules=(Rule(answer=[empty, better], counted="conversation"),)))
+    empty = Opinion(topic="review", mood="praise").model_dump_json()
+    provider.use(Script(rules=(Rule(answer=[empty, SOUND], counted="conversation"),)))
     run = stagebook.run(pipeline, Reviews(text="Lovely sound."), model=MODEL, ledger=tmp_path / "ledger.db")
     assert [one.topic for one in run[opinion]] == ["sound"]
     assert len(provider.bill().charged) == 2
