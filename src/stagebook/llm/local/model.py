@@ -54,7 +54,7 @@ class LocalModel:
 
     Args:
         name: One of `stagebook.llm.weights.MODELS`.
-        threads: For reading prompts; None takes the machine's cores, up to four. Answers are written by one.
+        threads: For reading prompts; None takes the cores that this process may use, up to four. One writes answers.
         context: Tokens of prompt and answer together; at most and without a value as many as the model was trained on.
 
     Raises:
@@ -63,7 +63,7 @@ class LocalModel:
 
     def __init__(self, name: str = "smollm2", *, threads: int | None = None, context: int | None = None) -> None:
         self._weights = known(name)
-        self._threads = threads or min(os.cpu_count() or 1, MOST_THREADS)
+        self._threads = threads or min(_cores(), MOST_THREADS)
         self._context = min(context or self._weights.context_window, self._weights.context_window)
         self._server: LocalServer | None = None
         self._turn = asyncio.Lock()
@@ -173,3 +173,9 @@ class LocalModel:
             "timings": dict(decoded.timings),
         }
         return orjson.dumps(document)
+
+
+def _cores() -> int:
+    """Count the cores that this process may use; where the system does not tell, those of the machine."""
+    tell = getattr(os, "sched_getaffinity", None)
+    return len(tell(0)) if tell is not None else os.cpu_count() or 1
