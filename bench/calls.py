@@ -27,6 +27,7 @@ import aiohttp
 from pydantic import BaseModel, Field
 
 from stagebook import Key, Pipeline
+from stagebook.cli.driving import look_for_garbage_seldom
 from stagebook.engine.session import Site, Start, begin_driven, carry_on
 from stagebook.engine.settings import Settings
 from stagebook.ledger.store import Ledger
@@ -206,6 +207,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.core is not None:
         os.sched_setaffinity(0, {chosen.core})
+    look_for_garbage_seldom()  # as the command does; it helps bare aiohttp as well
     context = " ".join(f"{k * 7919 % 10007:05d}" for k in range(chosen.shared // 6))
     pairs = []
     for _ in range(chosen.repeat):

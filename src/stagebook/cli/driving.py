@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,8 @@ from stagebook.model.records import Run
 from stagebook.model.status import RunStatus
 
 FRAMES_PER_SECOND: Final = 6
+GARBAGE_EVERY: Final = 5_000
+"""Objects made, beyond those that went, between two looks for cycles among the young ones; Python's own is 700."""
 CANCELLED: Final = "cancelled"
 """Why a drive ended, where its owner cancelled the run."""
 
@@ -52,8 +55,19 @@ class Telling:
     """The words of a command that runs the same on a hosted model, if that is worth proposing."""
 
 
+def look_for_garbage_seldom() -> None:
+    """Have Python look for cycles of objects less often, in a process that is all ours.
+
+    A drive makes very many objects and hardly a cycle, and 100,000 that stay were made by importing: looking through
+    them again and again takes a fifth of the time of a run with hundreds of calls in flight.
+    """
+    gc.freeze()
+    gc.set_threshold(GARBAGE_EVERY)
+
+
 def finish(work: Coroutine[Any, Any, Outcome]) -> int:
     """Run a command that drives, to its exit code."""
+    look_for_garbage_seldom()
     outcome = asyncio.run(work)
     if outcome.cut:
         leave(outcome.code)
