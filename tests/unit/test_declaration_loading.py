@@ -145,7 +145,13 @@ def told(source: str, kind: type[StagebookError]) -> str:
 def test_what_is_not_there_is_told_with_what_is_near(write: Write) -> None:
     in_file(write)
     assert told("a/pip.py", NotFound) == "there is no file a/pip.py; did you mean 'pipe.py'?"
-    assert told("nowhere/pipe.py", NotFound) == "there is no file nowhere/pipe.py; there is none"
+    assert told("nowhere/pipe.py", NotFound) == (
+        "there is no file nowhere/pipe.py, nor a folder nowhere; name one that is there"
+    )
+    Path("empty").mkdir()
+    assert told("empty/pipe.py", NotFound) == (
+        "there is no file empty/pipe.py; empty holds no Python file: name one that is there"
+    )
     assert told("a/pipe.py:scna", NotFound) == "a/pipe.py has no pipeline 'scna'; did you mean 'scan'?"
     assert told("episode-contents", NotFound) == (
         "no pipeline 'episode-contents' is installed: did you mean 'episode-content'?"

@@ -79,8 +79,11 @@ def _in_file(path: Path, name: str | None) -> Found:
     if path.is_dir():
         raise InputError(f"{shown(path)} is a folder; name a file in it, such as {shown(path / 'pipeline.py')}")
     if not path.is_file():
-        files = [one.name for one in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        mend = nearest(path.name, files) if files else f"{path.parent} holds no Python file at all: put it there"
+        folder = path.parent
+        if not folder.is_dir():
+            raise NotFound(f"there is no file {shown(path)}, nor a folder {shown(folder)}; name one that is there")
+        files = [one.name for one in folder.glob("*.py")]
+        mend = nearest(path.name, files) if files else f"{shown(folder)} holds no Python file: name one that is there"
         raise NotFound(f"there is no file {shown(path)}; {mend}")
     with _explained(shown(path), path.parent):
         module = import_file(path)
