@@ -146,11 +146,11 @@ def test_what_is_not_there_is_told_with_what_is_near(write: Write) -> None:
     in_file(write)
     assert told("a/pip.py", NotFound) == "there is no file a/pip.py; did you mean 'pipe.py'?"
     assert told("nowhere/pipe.py", NotFound) == (
-        "there is no file nowhere/pipe.py, nor a folder nowhere; name one that is there"
+        "there is no file nowhere/pipe.py, nor a folder nowhere: put it there, or name another"
     )
     Path("empty").mkdir()
     assert told("empty/pipe.py", NotFound) == (
-        "there is no file empty/pipe.py; empty holds no Python file: name one that is there"
+        "there is no file empty/pipe.py; empty holds no Python file: put it there, or name another"
     )
     assert told("a/pipe.py:scna", NotFound) == "a/pipe.py has no pipeline 'scna'; did you mean 'scan'?"
     assert told("episode-contents", NotFound) == (

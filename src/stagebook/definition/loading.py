@@ -81,9 +81,12 @@ def _in_file(path: Path, name: str | None) -> Found:
     if not path.is_file():
         folder = path.parent
         if not folder.is_dir():
-            raise NotFound(f"there is no file {shown(path)}, nor a folder {shown(folder)}; name one that is there")
+            raise NotFound(
+                f"there is no file {shown(path)}, nor a folder {shown(folder)}: put it there, or name another"
+            )
         files = [one.name for one in folder.glob("*.py")]
-        mend = nearest(path.name, files) if files else f"{shown(folder)} holds no Python file: name one that is there"
+        where = "this folder" if folder == Path.cwd() else shown(folder)
+        mend = nearest(path.name, files) if files else f"{where} holds no Python file: put it there, or name another"
         raise NotFound(f"there is no file {shown(path)}; {mend}")
     with _explained(shown(path), path.parent):
         module = import_file(path)
