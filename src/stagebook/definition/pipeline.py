@@ -1,5 +1,6 @@
 """How a pipeline is declared: `Pipeline`, its phases, and the decorators that make stages of functions."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from threading import RLock
@@ -40,15 +41,17 @@ class PromptDecorator(Protocol):
         ...
 
 
-class StageGroup:
+class StageGroup(ABC):
     """Where stages are declared: a pipeline, or one of its phases."""
 
+    @abstractmethod
     def _add(self, declared: Declared) -> None:
-        raise NotImplementedError
+        """Take a stage in."""
 
     @property
+    @abstractmethod
     def _phase(self) -> str | None:
-        raise NotImplementedError
+        """The name of the phase; None for the pipeline itself."""
 
     @overload
     def stage(self, function: Callable[P, Made], /) -> StageHandle[P, Made]: ...
