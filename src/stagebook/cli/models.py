@@ -32,8 +32,9 @@ def models(context: click.Context, *, as_json: bool) -> None:
     table.add_column("where", overflow="fold")
     for one in local:
         table.add_row(one["model"], "here" if one["usable"] else "-", one["path"] or one["mend"])
+    # an address only says where it would be asked: whether anybody listens there is told by asking
     for one in providers:
-        table.add_row(f"{one['provider']}:...", "ready" if one["usable"] else "-", one["address"] or _short(one))
+        table.add_row(f"{one['provider']}:...", "at" if one["usable"] else "-", one["address"] or _short(one))
     results().print(table)
 
 
