@@ -1,6 +1,7 @@
 """Where stages' own functions run."""
 
 import asyncio
+import sys
 import threading
 import time
 
@@ -35,6 +36,21 @@ async def test_calls_at_once_wait_for_none_of_each_other() -> None:
     threads, together = StageThreads(), threading.Barrier(8, timeout=20)
     await asyncio.gather(*(threads.start(together.wait) for _ in range(8)))
     threads.close()
+
+
+async def test_a_call_that_is_cancelled_before_its_thread_comes_to_it_is_not_made() -> None:
+    threads, made = StageThreads(), list[str]()
+    await threads.start(lambda: None)
+    patience = sys.getswitchinterval()
+    sys.setswitchinterval(30)  # the thread gets no turn before this one waits
+    try:
+        threads.start(lambda: made.append("called")).cancel()
+    finally:
+        sys.setswitchinterval(patience)
+    await threads.start(lambda: None)
+    await threads.start(lambda: None)
+    threads.close()
+    assert made == []
 
 
 async def test_threads_end_when_they_are_closed() -> None:

@@ -66,8 +66,14 @@ class Program:
             from jinja2 import Template as Compiled  # noqa: PLC0415  imported by `Template.parse` already
 
             code = self._language.compile(self._tree, self._name, self._name)
-            self._compiled = Compiled.from_code(self._language, code, dict(self._language.globals))
-        return self._compiled.generate(values)
+            self._compiled = Compiled.from_code(self._language, code, {})
+        language, compiled = self._language, self._compiled
+        # as `Template.generate` does, which looks every global up again
+        context = language.context_class(language, {**language.globals, **values}, self._name, compiled.blocks)
+        try:
+            yield from compiled.root_render_func(context)
+        except Exception:  # noqa: BLE001  Jinja raises it anew, with the template's own lines
+            language.handle_exception()
 
 
 @dataclass(frozen=True, slots=True)

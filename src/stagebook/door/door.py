@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -36,8 +36,7 @@ Settles = Callable[[Response], bool]
 """Says whether a poll's answer is the last one: what was asked for is there, or will never be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """An answer, and whether it used up a try."""
 
     response: Response
@@ -150,10 +149,15 @@ class OutwardDoor:
         """Give the transport that leads to a provider."""
         return self._transports.get(provider or "") or self._transports[""]
 
-    async def parsed(self, response: Response, complaint: str | None = None) -> None:
+    def parsed(self, response: Response, journal: Journal, complaint: str | None = None) -> None:
         """Write down that an answer was read; rides along with the next commit."""
-        if response.exchange is not None and not response.replayed:
-            self._ledger.follow(ExchangeParsed(response.exchange, complaint, now()))
+        if response.exchange is None or response.replayed:
+            return
+        fact = ExchangeParsed(response.exchange, complaint, now())
+        if journal.holds:
+            journal.hold(fact)
+        else:
+            self._ledger.follow(fact)
 
     async def close(self) -> None:
         """Close every transport."""
@@ -217,7 +221,7 @@ class OutwardDoor:
         late: tuple[ExchangeSent, ...] = (sent,) if sending.is_poll else ()
         if not sending.is_poll:
             try:
-                await ledger.write(sent)
+                await ledger.write(*journal.held(), sent)
             except asyncio.CancelledError:
                 ledger.follow(ExchangeLost(exchange, "stopped before it was sent", False, now()))
                 if hold is not None:
@@ -259,8 +263,7 @@ class OutwardDoor:
             journal.on_charge(charge)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sending:
+class _Sending(NamedTuple):
     """What one try needs to know."""
 
     request: Request

@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -117,7 +116,7 @@ class _AsWritten:
         """Send with the headers that the SDK wrote instead of those that are kept."""
         written = self._disclosed
         try:
-            answer = await self._way.send(replace(request, url=written.url), written.headers)
+            answer = await self._way.send(request._replace(url=written.url), written.headers)
         except TransportError as error:
             raise TransportError(error.kind, redact(str(error), written.secrets)) from None
         kept = {name: redact(value, written.secrets) for name, value in answer.headers.items()}

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from stagebook.ledger.facts import Fact
 from stagebook.model.records import RecordedExchange
 from stagebook.model.status import ExchangeState
 from stagebook.model.usage import Charge
@@ -24,9 +25,10 @@ class Journal:
         recorded: What earlier attempts sent, oldest first.
         failed_attempt: Last attempt that ended as failed: answers up to it are replayed without using up tries.
         on_charge: Told of every answer that is paid for (the creation of a job is not).
+        holds: Whether what nobody waits for is held until something is written that somebody waits for.
     """
 
-    __slots__ = ("_answers", "_counts", "_free", "_latest", "attempt", "on_charge", "run", "step")
+    __slots__ = ("_answers", "_counts", "_free", "_held", "_latest", "attempt", "holds", "on_charge", "run", "step")
 
     def __init__(
         self,
@@ -36,8 +38,12 @@ class Journal:
         recorded: Iterable[RecordedExchange] = (),
         failed_attempt: int = 0,
         on_charge: Callable[[Charge], None] | None = None,
+        *,
+        holds: bool = False,
     ) -> None:
         self.on_charge = on_charge
+        self.holds = holds
+        self._held: tuple[Fact, ...] = ()
         self.run = run
         self.step = step
         self.attempt = attempt
@@ -50,6 +56,15 @@ class Journal:
             if exchange.state in ANSWERED and 200 <= status < 300:  # noqa: PLR2004  success, RFC 9110
                 self._answers[exchange.request_hash, exchange.occurrence] = exchange
                 self._latest[exchange.request_hash] = exchange
+
+    def hold(self, fact: Fact) -> None:
+        """Keep a fact until the next unit of this step is written: it leaves in the same one."""
+        self._held = (*self._held, fact)
+
+    def held(self) -> tuple[Fact, ...]:
+        """Take what is held."""
+        held, self._held = self._held, ()
+        return held
 
     def occurrence(self, digest: bytes) -> int:
         """Number this sending of a request."""

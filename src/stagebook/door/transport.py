@@ -10,24 +10,8 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from stagebook.door.guard import PrivateAddress, PublicResolver, refuse_private
+from stagebook.door.http_connection import KEPT_HEADERS
 from stagebook.model.exchange import Request, Response
-
-KEPT_HEADERS = frozenset(
-    {
-        "content-type",
-        "date",
-        "location",
-        "retry-after",
-        "retry-after-ms",
-        "request-id",
-        "x-request-id",
-        "openai-processing-ms",
-        "x-ratelimit-remaining-requests",
-        "x-ratelimit-remaining-tokens",
-    }
-)
-"""Headers of an answer that are kept: none of them can hold a credential (a cookie can)."""
-
 
 MOVED = frozenset({301, 302, 303, 307, 308})
 """Statuses that name another address (RFC 9110, 15.4)."""

@@ -1,9 +1,8 @@
 """Gives a stage's function what its parameters read."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel
@@ -19,8 +18,7 @@ MOST_IDS = 1000
 """Outputs that a step's record of its reads names one by one; of more it keeps the stage and the count."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """What one step reads."""
 
     values: dict[str, Any]

@@ -24,6 +24,11 @@ class Handover:
         self._lock = threading.Lock()
         self._abandoned = False
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits for it."""
+        return not self._waiter.cancelled()
+
     async def taken(self) -> Any:
         """Wait for the end; None when it is durable, or what was given.
 

@@ -5,8 +5,7 @@ What a stage gets is what a resumed stage would get, and no stage can change wha
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,8 +19,7 @@ CACHE_BYTES = 64 * 1024 * 1024
 """Most bytes of outputs kept in memory; older ones are read from the ledger again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(NamedTuple):
     """A live output, without its data."""
 
     id: int

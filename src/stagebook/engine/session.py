@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from stagebook.definition.graph import Graph
 from stagebook.door.budget import Budget, Reached
 from stagebook.door.door import OutwardDoor
+from stagebook.door.http_pool import PostPool
 from stagebook.door.secrets import refuse_literals
 from stagebook.door.transport import HttpTransport, Timeouts, Transport
 from stagebook.engine.bind import Binder
@@ -212,9 +213,10 @@ async def _drive(
         counter.skipped = len(ended) - counter.completed
     shelf = Outputs(ledger, {name: spec.output for name, spec in graph.stages.items()}, outputs)
     run_input = _input(run, graph)
+    limits = Timeouts(total=settings.request_timeout)
     transports: dict[str, Transport] = {
-        "": HttpTransport(Timeouts(total=settings.request_timeout)),
-        "http": HttpTransport(Timeouts(total=settings.request_timeout), public_only=site.public_only),
+        "": PostPool(limits, HttpTransport(limits)),
+        "http": HttpTransport(limits, public_only=site.public_only),
         "local": LocalTransport(_streaming(progress)),
     }
     prices, budget = settings.price_book(), None

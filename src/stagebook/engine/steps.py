@@ -5,7 +5,7 @@ import inspect
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -93,9 +93,15 @@ class StepRunner:
         for attempt in range(first, first + spec.policy.attempts):
             journal = await self._journal(spec, step, attempt, failed, fresh=attempt == 1)
             work = _Work(spec, key, step, attempt, journal)
+            limit: asyncio.Timeout | None = None
             try:
+                if spec.policy.timeout is None:
+                    return await self._attempt(work)
                 async with asyncio.timeout(spec.policy.timeout) as limit:
                     return await self._attempt(work)
+            except asyncio.CancelledError:
+                self._crew.ledger.follow(*journal.held())
+                raise
             except (WriteRefused, LedgerError):
                 raise  # the ledger's trouble is not the step's: it is as it was, and a resume runs it
             except StagebookError as failure:
@@ -104,7 +110,7 @@ class StepRunner:
                 behind = _behind(failure)
                 if isinstance(behind, WriteRefused | LedgerError):
                     raise behind from None
-                ours = isinstance(failure, TimeoutError) and limit.expired()
+                ours = isinstance(failure, TimeoutError) and limit is not None and limit.expired()
                 late = f"{name(key)} took longer than its timeout of {spec.policy.timeout or 0:g} s"
                 error = StageFailed(late if ours else _told(key, failure, behind))
             final = attempt == first + spec.policy.attempts - 1 or not isinstance(error, StageFailed)
@@ -124,7 +130,13 @@ class StepRunner:
         recorded = [] if fresh else await self._crew.ledger.recorded(step)
         progress = self._crew.progress
         return Journal(
-            self._crew.run, step, attempt, recorded, failed, lambda charge: progress.charge(spec.name, charge)
+            self._crew.run,
+            step,
+            attempt,
+            recorded,
+            failed,
+            lambda charge: progress.charge(spec.name, charge),
+            holds=spec.prompt is not None,
         )
 
     async def _attempt(self, work: "_Work") -> StepStatus:
@@ -163,6 +175,8 @@ class StepRunner:
         unit: list[_Unit] = []
 
         def job() -> Callable[[], None]:
+            if not handover.wanted:  # stopped before the thread came to it
+                return lambda: None
             try:
                 made = function(**bound.values)
                 if isinstance(made, Skip):
@@ -270,17 +284,19 @@ class StepRunner:
     def _start(self, work: "_Work", fingerprint: bytes | None, bound: Bound) -> None:
         """Write that the attempt began; it rides along with the next commit."""
         crew, key = self._crew, work.key
-        crew.ledger.follow(
-            StepStarted(
-                work.step, crew.run, key.stage, key.item, crew.fence, work.attempt, fingerprint, bound.reads, now()
-            )
+        started = StepStarted(
+            work.step, crew.run, key.stage, key.item, crew.fence, work.attempt, fingerprint, bound.reads, now()
         )
+        if work.journal.holds:
+            work.journal.hold(started)
+        else:
+            crew.ledger.follow(started)
         work.started = True
 
     async def _finish(self, work: "_Work", data: bytes, warnings: list[str]) -> StepStatus:
         """Write an output and that its step is completed, as one unit."""
         unit = self._unit(work, data, warnings)
-        await self._crew.ledger.write(*unit.facts)
+        await self._crew.ledger.write(*work.journal.held(), *unit.facts)
         return self._written(work, unit)
 
     def _unit(self, work: "_Work", data: bytes, warnings: list[str]) -> "_Unit":
@@ -320,7 +336,7 @@ class StepRunner:
         kind = type(error).__name__ if error is not None else None
         crew = self._crew
         ended = StepEnded(work.step, crew.run, crew.fence, work.attempt, status, now(), reason, kind, final=final)
-        await crew.ledger.write(ended)
+        await crew.ledger.write(*work.journal.held(), ended)
         return status
 
 
@@ -336,8 +352,7 @@ class _Work:
     started: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
+class _Unit(NamedTuple):
     """A completed step as it is written."""
 
     facts: tuple[OutputMade, StepEnded] | tuple[StepEnded]

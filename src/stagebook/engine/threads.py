@@ -27,7 +27,8 @@ class StageThreads:
         """Call a function in a thread.
 
         Returns:
-            Resolved with what the function returns or raises. Cancelling it does not stop the function.
+            Resolved with what the function returns or raises. Cancelling it does not stop the function once it has
+            begun.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.hand(lambda: _call(function, future))
@@ -96,7 +97,13 @@ def failure_of(error: BaseException) -> BaseException:
     return error
 
 
+def _nothing() -> None:
+    """Tell nobody."""
+
+
 def _call(function: Callable[[], T], future: asyncio.Future[T]) -> Callable[[], None]:
+    if future.cancelled():  # before the thread came to it: nobody wants it any more
+        return _nothing
     try:
         value = function()
     except BaseException as raised:  # noqa: BLE001  whatever it is belongs to whoever waits

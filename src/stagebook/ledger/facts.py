@@ -1,13 +1,12 @@
 """What can be written: each class is one fact; a tuple of facts is one unit, durable as a whole or not at all."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from stagebook.model.status import StepStatus, Wish
 from stagebook.model.usage import Charge
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted:
+class StepStarted(NamedTuple):
     """A step is begun (or begun again): upserts the step by (run, stage, item) as running and adds an attempt row."""
 
     step: int
@@ -26,8 +25,7 @@ class StepStarted:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class StepEnded:
+class StepEnded(NamedTuple):
     """A step's attempt ended; fenced.
 
     With `final=False` the attempt failed and the step stays running (it is tried again).
@@ -47,8 +45,7 @@ class StepEnded:
     """Step of another run whose output this one took over."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepSkipped:
+class StepSkipped(NamedTuple):
     """A step was decided without being begun (what it reads was skipped or failed); upserts, fenced."""
 
     step: int
@@ -60,8 +57,7 @@ class StepSkipped:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class OutputMade:
+class OutputMade(NamedTuple):
     """A stage wrote an output: a new version.
 
     Unless the live one has the same content hash: then nothing is written, and `id` means nothing.
@@ -83,8 +79,7 @@ class OutputMade:
     """The driver's claim, checked as a step's; None for a hand edit, which needs no claim."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputRemoved:
+class OutputRemoved(NamedTuple):
     """An output is no longer live: a version without data, so that history is kept."""
 
     id: int
@@ -98,8 +93,7 @@ class OutputRemoved:
     """As in OutputMade."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeSent:
+class ExchangeSent(NamedTuple):
     """A request is about to leave; durable before the wire."""
 
     id: int
@@ -123,8 +117,7 @@ class ExchangeSent:
     sent_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeReceived:
+class ExchangeReceived(NamedTuple):
     """The whole answer is here; durable before anyone reads it, with what it cost."""
 
     id: int
@@ -137,8 +130,7 @@ class ExchangeReceived:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeParsed:
+class ExchangeParsed(NamedTuple):
     """The answer was read: accepted, or complained about."""
 
     id: int
@@ -146,8 +138,7 @@ class ExchangeParsed:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeLost:
+class ExchangeLost(NamedTuple):
     """No whole answer came: possibly paid, unless the connection was refused (`sent=False`)."""
 
     id: int
@@ -156,8 +147,7 @@ class ExchangeLost:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class PromptSeen:
+class PromptSeen(NamedTuple):
     """A template's text, kept by the hash of its content (its version)."""
 
     content_hash: bytes
@@ -166,8 +156,7 @@ class PromptSeen:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class WishSet:
+class WishSet(NamedTuple):
     """What the owner wants of the run."""
 
     run: int
@@ -175,8 +164,7 @@ class WishSet:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsChanged:
+class SettingsChanged(NamedTuple):
     """A run goes on otherwise than it was begun."""
 
     run: int
@@ -185,8 +173,7 @@ class SettingsChanged:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(NamedTuple):
     """A mark by an outside driver, or by ours at a phase's first and last step."""
 
     id: int
@@ -198,8 +185,7 @@ class Marked:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(NamedTuple):
     """Something worth telling that is not a step: calls possibly paid, a warning on the run."""
 
     run: int

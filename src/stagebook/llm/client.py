@@ -1,8 +1,8 @@
 """A model behind the door: encodes a prompt, sends it, reads the answer and sends complaints back."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Generic, NamedTuple, TypeVar
 
 from stagebook.door.door import OutwardDoor, Sent
 from stagebook.door.journal import Journal
@@ -33,8 +33,7 @@ CUT = "The answer was cut off at its length limit. Answer again, complete and sh
 COMPLAINT = "That answer cannot be used:\n{reason}\n\nAnswer again, whole, with this mended."
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
+class Answer(NamedTuple, Generic[T]):
     """An accepted answer."""
 
     value: T
@@ -130,7 +129,7 @@ class ModelClient:
             written = None
             sent, reply, reason, failure = asked.sent, asked.reply, asked.reason, asked.failure
             if reply is not None and reply.calls and reason is None:
-                await self._door.parsed(sent.response)
+                self._door.parsed(sent.response, journal)
                 turns += 1
                 if turns > tools.most_turns:
                     raise AnswerInvalid(f"{line.model} still calls tools after {tools.most_turns} turns")
@@ -146,9 +145,9 @@ class ModelClient:
                 except Complaint as complaint:
                     reason, failure = str(complaint), AnswerInvalid
                 else:
-                    await self._door.parsed(sent.response)
+                    self._door.parsed(sent.response, journal)
                     return Answer(value, line.warnings)
-            await self._door.parsed(sent.response, reason)
+            self._door.parsed(sent.response, journal, reason)
             if failure is AnswerRefused:
                 raise AnswerRefused(f"{line.model} declined: {reason}")
             if used >= tries:
@@ -188,8 +187,11 @@ class ModelClient:
             return self._prices.charge(reached.provider.price_list, name, found) if found else None
 
         sent = await self._door.send(request, journal, meter=meter, explain=codec.explain)
+        asked = _looked(sent, codec)
+        if asked.reply is None or asked.reply.job is None:
+            return asked
         try:
-            answer = await finished(request, sent.response, codec, self._door, journal, meter)
+            answer = await finished(request, asked.reply.job, codec, self._door, journal, meter)
         except JobFailed as error:
             return _Asked(sent, None, str(error), ProviderUnavailable)
         return _looked(Sent(answer, free=sent.free), codec)
@@ -202,8 +204,7 @@ class ModelClient:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     """What came of one sending."""
 
     sent: Sent

@@ -1,8 +1,7 @@
 """What a provider's format is to the rest of the house: pure functions from a prompt to bytes and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -13,8 +12,7 @@ from stagebook.model.prompt import Message, Native, Piece, Prompt, ToolCall
 from stagebook.model.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A model's answer, read."""
 
     text: str
@@ -39,8 +37,7 @@ class JobFailed(Unreadable):
     """A body with status 200 that says that the provider could not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Metered:
+class Metered(NamedTuple):
     """What an answer says of its own use."""
 
     usage: Usage

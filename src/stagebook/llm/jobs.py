@@ -18,20 +18,20 @@ LONGEST_WAIT = 10.0
 
 async def finished(
     created: Request,
-    response: Response,
+    handle: str,
     codec: Codec,
     door: OutwardDoor,
     journal: Journal,
     meter: Meter,
 ) -> Response:
-    """Wait for the answer of a job; where the answer is there already, give it back as it is.
+    """Wait for the answer of a job.
 
     The creation was recorded when it was answered, so a resumed step is given the same handle and polls on. Polls are
     never given again, but for the one that brought the answer: its cost is counted once.
 
     Args:
         created: The request that made the job.
-        response: Its answer.
+        handle: The job, as the provider calls it.
         codec: The format of both.
         door: The way out.
         journal: The step that asks.
@@ -41,9 +41,6 @@ async def finished(
         ProviderError: A poll got no answer after every retry.
         JobFailed: The provider does not know the job any more.
     """
-    handle = _job(response, codec)
-    if handle is None:
-        return response
     poll = Request("GET", f"{created.url}/{handle}", (), created.headers, "poll", created.provider, created.model)
     for wait in _waits():
         try:

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from stagebook.llm.anthropic_messages import Messages
@@ -93,6 +94,7 @@ class Endpoint:
     """With the key as a reference."""
 
 
+@lru_cache(maxsize=256)
 def alternatives(model: str) -> tuple[str, ...]:
     """Part models that stand in for each other: `openai:gpt-4.1-mini|anthropic:claude-haiku-4-5`."""
     return tuple(one.strip() for one in model.split("|"))

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -96,7 +95,7 @@ class WorstCases:
             written = self._longest(provider, name)
         copies = asked.get("n")
         usage = Usage(read, written * (copies if isinstance(copies, int) else 1))
-        return max(rate(usage), rate(replace(usage, cache_creation_input_tokens=read)))
+        return max(rate(usage), rate(usage._replace(cache_creation_input_tokens=read)))
 
     def _costs_nothing(self, provider: str, name: str) -> bool:
         return is_free(provider) and not self._prices.is_given(price_list(provider), name)

@@ -1,9 +1,9 @@
 """What goes out through the door and what comes back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 DIGEST_SIZE: Final = 16
 """Bytes of a content hash. 128 bits: a collision would take about 2**64 tries made on purpose."""
@@ -42,8 +42,7 @@ def content_hash(data: bytes) -> bytes:
     return hasher.digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request, complete but for its secrets."""
 
     method: str
@@ -52,7 +51,7 @@ class Request:
     """Address without credentials."""
     segments: tuple[bytes, ...]
     """The body's exact bytes, in order; cut where large parts begin and end, so that each is stored once."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     """Headers as recorded; `env:NAME` in a value (`Bearer env:NAME`) is resolved when it is sent, and never stored."""
     kind: str = "http"
     """`model`, `poll` (for a model's answer), `http` or `tool`."""
@@ -75,8 +74,7 @@ class Request:
         return hasher.digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """One answer, as it came."""
 
     status: int

@@ -1,15 +1,13 @@
 """Tokens and money."""
 
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 PICODOLLARS: Final = 10**12
 """Picodollars in one US dollar. The cheapest listed token (about $1e-8) is 10,000 of them, so that sums are exact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What a model call used, normalised over providers; names after OpenTelemetry's `gen_ai.usage.*` attributes.
 
     Cached and reasoning tokens are inside input and output, as OpenTelemetry counts them.
@@ -27,8 +25,7 @@ class Usage:
     """Output tokens spent on reasoning that is not shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What an answer used and cost; stored in the same commit as the answer."""
 
     usage: Usage
