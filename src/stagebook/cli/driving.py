@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,10 +68,20 @@ def look_for_garbage_seldom() -> None:
 def finish(work: Coroutine[Any, Any, Outcome]) -> int:
     """Run a command that drives, to its exit code."""
     look_for_garbage_seldom()
-    outcome = asyncio.run(work)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        outcome = runner.run(work)
     if outcome.cut:
         leave(outcome.code)
     return outcome.code
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Say how to make the event loop: uvloop's where there is one (not on Windows), which takes a tenth off a call."""
+    try:
+        import uvloop  # noqa: PLC0415  only a command that drives needs it
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 async def drive(

@@ -72,6 +72,7 @@ class OutwardDoor:
         self._transports = transports
         self._retry = retry or RetryPolicy()
         self._environment = environment
+        self._revealed: _Revealed | None = None
         self._rng = rng or random.SystemRandom()  # nothing to seed, which takes as long as two requests
 
     async def send(
@@ -113,13 +114,11 @@ class OutwardDoor:
             if settles is None or settles(response):
                 return Sent(response, free=journal.is_free(recorded))
         prepared = now()
-        secrets, wire, headers = self._reveal(request)
+        revealed = self._reveal(request)
         failures = 0
         way = transport or self.way(request.provider)
         while True:
-            sending = _Sending(
-                request, wire, headers, secrets, digest, occurrence, failures + 1, prepared, way, settles is not None
-            )
+            sending = _Sending(request, revealed, digest, occurrence, failures + 1, prepared, way, settles is not None)
             if self._budget is None or request.kind != "model":
                 outcome = await self._once(sending, journal, meter)
             else:
@@ -164,19 +163,21 @@ class OutwardDoor:
         for transport in self._transports.values():
             await transport.close()
 
-    def _reveal(self, request: Request) -> tuple[tuple[str, ...], Request, dict[str, str]]:
-        """Resolve references in headers and address; tell which values are secret."""
+    def _reveal(self, request: Request) -> "_Revealed":
+        """Resolve references in headers and address; tell which values are secret.
+
+        A mapped stage sends to one address with the same headers again and again: the last answer is kept.
+        """
+        last = self._revealed
+        if last is not None and last.given is request.headers and last.url == request.url:
+            return last
         places = {**request.headers, "": request.url}
-        revealed = resolve(places, self._environment)
+        headers = resolve(places, self._environment)
         names = {name for text in places.values() for name in REFERENCE.findall(text)}
         secrets = tuple(self._environment.get(name, "").strip() for name in names)
-        url = revealed.pop("")
-        wire = request
-        if url != request.url:
-            wire = Request(
-                request.method, url, request.segments, request.headers, request.kind, request.provider, request.model
-            )
-        return secrets, wire, revealed
+        kept = orjson.dumps(dict(request.headers))
+        self._revealed = _Revealed(request.url, request.headers, headers.pop(""), headers, secrets, kept)
+        return self._revealed
 
     async def _within(
         self, budget: Budget, sending: "_Sending", journal: Journal, meter: Meter | None
@@ -198,7 +199,7 @@ class OutwardDoor:
         self, sending: "_Sending", journal: Journal, meter: Meter | None, hold: Hold | None = None
     ) -> Response | ProviderError:
         """One try: two waits and the wire between them."""
-        request, ledger = sending.request, self._ledger
+        request, ledger, secrets = sending.request, self._ledger, sending.revealed.secrets
         exchange = ledger.new_id()
         sent = ExchangeSent(
             id=exchange,
@@ -212,7 +213,7 @@ class OutwardDoor:
             model=request.model,
             method=request.method,
             url=request.url,
-            headers=orjson.dumps(dict(request.headers)),
+            headers=sending.revealed.kept,
             request_hash=sending.digest,
             segments=request.segments,
             prepared_at=sending.prepared_at,
@@ -228,9 +229,11 @@ class OutwardDoor:
                     hold.settle(0)
                 raise
         try:
-            answer = await sending.transport.send(sending.wire, sending.headers)
+            url = sending.revealed.wire_url
+            wire = request if url == request.url else request._replace(url=url)
+            answer = await sending.transport.send(wire, sending.revealed.headers)
         except TransportError as error:
-            message = redact(str(error), sending.secrets)
+            message = redact(str(error), secrets)
             ledger.follow(*late, ExchangeLost(exchange, message, error.sent and not sending.is_poll, now()))
             if hold is not None and not error.sent:
                 hold.settle(0)
@@ -243,8 +246,8 @@ class OutwardDoor:
             if not sending.is_poll:
                 ledger.follow(ExchangeLost(exchange, f"stopped by {type(error).__name__}", True, now()))
             raise
-        body = blot(answer.body, sending.secrets)
-        kept = {name: redact(value, sending.secrets) for name, value in answer.headers.items()}
+        body = blot(answer.body, secrets)
+        kept = {name: redact(value, secrets) for name, value in answer.headers.items()}
         response = Response(answer.status, kept, body, exchange)
         charge = meter(response) if meter is not None else None
         received = ExchangeReceived(exchange, answer.status, orjson.dumps(kept), body, charge, now())
@@ -263,13 +266,26 @@ class OutwardDoor:
             journal.on_charge(charge)
 
 
+class _Revealed(NamedTuple):
+    """An address and headers with the values of their references."""
+
+    url: str
+    """As it is recorded."""
+    given: Mapping[str, str]
+    """Headers as they are recorded."""
+    wire_url: str
+    headers: dict[str, str]
+    secrets: tuple[str, ...]
+    """The values."""
+    kept: bytes
+    """The recorded headers as JSON."""
+
+
 class _Sending(NamedTuple):
     """What one try needs to know."""
 
     request: Request
-    wire: Request
-    headers: dict[str, str]
-    secrets: tuple[str, ...]
+    revealed: _Revealed
     digest: bytes
     occurrence: int
     try_number: int

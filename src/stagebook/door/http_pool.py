@@ -1,7 +1,7 @@
 """The shortest way to a model: HTTP/1.1 posts over connections that are kept.
 
-A request by aiohttp costs four times the processor time of all that is written down about it here, and nearly all of
-it goes into what a post to an API never uses (see docs/decisions/0002). Whatever is not a post goes by aiohttp.
+A post by aiohttp costs nearly four times the processor time of one by these connections, most of it for what a post to
+an API never uses (docs/decisions/0043). Whatever is not a post goes by aiohttp.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ KEEP_SECONDS: Final = 60.0
 """How long a connection that nobody uses is kept."""
 RESOLVED_SECONDS: Final = 10.0
 """How long a host's addresses are believed."""
+ROUTES_MOST: Final = 256
+"""Addresses whose heads are remembered."""
 FAMILY_SECONDS: Final = 0.25
 """How long one family of addresses may take before the other is tried beside it (RFC 8305)."""
 _BREAKS: Final = frozenset("\r\n\0")
@@ -72,6 +74,8 @@ class PostPool:
             return await self._others.send(request, headers)
         route = self._routes.get(request.url)
         if route is None or route.headers != headers:
+            if len(self._routes) >= ROUTES_MOST:
+                self._routes.clear()
             route = self._routes[request.url] = _route(request.url, headers)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeouts.total

@@ -27,7 +27,7 @@ def of_prompt(spec: StageSpec, prompt: PromptSpec, request: Request) -> bytes:
     """
     checks = [check.code_hash for check in spec.checks]
     model = f"{request.provider}:{request.model}".encode()
-    return _hash(b"prompt", model, (prompt.text_field or "").encode(), *checks, request.body)
+    return _hash(b"prompt", model, (prompt.text_field or "").encode(), *checks, request.body_hash)
 
 
 def _hash(*parts: bytes) -> bytes:

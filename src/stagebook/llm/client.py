@@ -23,7 +23,7 @@ from stagebook.model.errors import (
     ProviderUnavailable,
     StagebookError,
 )
-from stagebook.model.exchange import Request, Response
+from stagebook.model.exchange import Request, Response, content_hash
 from stagebook.model.prompt import Message, Prompt
 from stagebook.model.usage import Charge
 
@@ -82,7 +82,10 @@ class ModelClient:
         """Write the request for a prompt, to the first of the models; pure but for the files of pictures."""
         reached, name = self._reached(alternatives(model)[0])
         segments = reached.provider.codec.encode(prompt, name)
-        return Request("POST", reached.url, segments, reached.headers, "model", reached.provider.name, name)
+        hashed = content_hash(b"".join(segments))
+        return Request(
+            "POST", reached.url, segments, reached.headers, "model", reached.provider.name, name, hashed=hashed
+        )
 
     def recognise(self, url: str, body: bytes) -> Recognised | None:
         """Tell what a request of an SDK asks; see `SdkRequests.recognise`."""

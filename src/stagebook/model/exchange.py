@@ -62,16 +62,22 @@ class Request(NamedTuple):
     patience: float | None = None
     """Seconds without a byte of an answer after which a try ends; None: only the whole of it is limited."""
 
+    hashed: bytes | None = None
+    """Content hash of the body, where it is known already."""
+
     @property
     def body(self) -> bytes:
         """The body, whole."""
         return b"".join(self.segments)
 
+    @property
+    def body_hash(self) -> bytes:
+        """Content hash of the body."""
+        return self.hashed or content_hash(self.body)
+
     def digest(self) -> bytes:
         """The request's identity for replay: a hash of method, address and body (not of headers: they hold secrets)."""
-        hasher = blake2b(f"{self.method} {self.url}\n".encode(), digest_size=DIGEST_SIZE)
-        hash_into(hasher, self.body)
-        return hasher.digest()
+        return blake2b(f"{self.method} {self.url}\n".encode() + self.body_hash, digest_size=DIGEST_SIZE).digest()
 
 
 class Response(NamedTuple):
