@@ -2,7 +2,7 @@
 
 Run with `make bench`. The client is on one core, a mock provider (`bench/mock_provider.py`, uvloop) on the other. Bare
 aiohttp sends the same bodies and reads the answers, nothing more, on asyncio's own loop; beside it is told what it does
-on uvloop, which the command uses. We render a template per item, write request and answer durably (WAL, synchronous=FULL)
+on uvloop, which the command uses. We render a template per item, write request and answer durably (synchronous=FULL)
 before anyone reads, validate by a model, price, and keep an output per item. The ledger's bytes are counted after a
 checkpoint, against the bytes of requests, answers and outputs (the pages that the first stage yields are outputs, too).
 Prints one JSON line: medians of the repetitions.

@@ -100,7 +100,8 @@ class StepRunner:
                 async with asyncio.timeout(spec.policy.timeout) as limit:
                     return await self._attempt(work)
             except asyncio.CancelledError:
-                self._crew.ledger.follow(*journal.held())
+                if held := journal.held():
+                    self._crew.ledger.follow(*held)
                 raise
             except (WriteRefused, LedgerError):
                 raise  # the ledger's trouble is not the step's: it is as it was, and a resume runs it
