@@ -29,7 +29,7 @@ from stagebook.model.records import Run
 from stagebook.model.status import RunStatus
 
 FRAMES_PER_SECOND: Final = 6
-GARBAGE_EVERY: Final = 5_000
+GARBAGE_EVERY: Final = 50_000
 """Objects made, beyond those that went, between two looks for cycles among the young ones; Python's own is 700."""
 CANCELLED: Final = "cancelled"
 """Why a drive ended, where its owner cancelled the run."""
@@ -58,8 +58,9 @@ class Telling:
 def look_for_garbage_seldom() -> None:
     """Have Python look for cycles of objects less often, in a process that is all ours.
 
-    A drive makes very many objects and hardly a cycle, and 100,000 that stay were made by importing: looking through
-    them again and again takes a fifth of the time of a run with hundreds of calls in flight.
+    A drive makes very many objects and no cycle (a call leaves none behind), and 100,000 that stay were made by
+    importing: looking through them again and again takes up to a fifth of the time of a run with hundreds of calls in
+    flight. Cycles that a stage's own function makes wait until some 10 MB of them are there.
     """
     gc.freeze()
     gc.set_threshold(GARBAGE_EVERY)

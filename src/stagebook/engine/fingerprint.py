@@ -31,4 +31,7 @@ def of_prompt(spec: StageSpec, prompt: PromptSpec, request: Request) -> bytes:
 
 
 def _hash(*parts: bytes) -> bytes:
-    return content_hash(b"".join(piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)))
+    pieces: list[bytes] = []
+    for part in parts:
+        pieces += (len(part).to_bytes(8, "big"), part)
+    return content_hash(b"".join(pieces))

@@ -29,6 +29,7 @@ from stagebook.model.usage import Charge
 
 T = TypeVar("T")
 
+NO_TOOLS = Toolbox()
 CUT = "The answer was cut off at its length limit. Answer again, complete and shorter."
 COMPLAINT = "That answer cannot be used:\n{reason}\n\nAnswer again, whole, with this mended."
 
@@ -125,8 +126,8 @@ class ModelClient:
             AnswerError: No usable answer; the text holds the last reason.
         """
         used = turns = 0
-        line, tools = Line(alternatives(model)), tools or Toolbox()
-        conversation = replace(prompt, tools=tools.specs) if tools.specs else prompt
+        line, tools = Line(alternatives(model)), tools or NO_TOOLS
+        conversation = prompt if tools is NO_TOOLS else replace(prompt, tools=tools.specs)
         while True:
             asked = await self._send(conversation, line, journal, written)
             written = None
