@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from stagebook import Pipeline
+from stagebook.cli.driving import look_for_garbage_seldom, loop_factory
 from stagebook.engine.session import Site, Start, begin_driven, carry_on
 from stagebook.engine.settings import Settings
 from stagebook.ledger.store import Ledger
@@ -108,11 +109,13 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.core is not None:
         os.sched_setaffinity(0, {chosen.core})
+    look_for_garbage_seldom()  # both as the command does
     pairs = []
     for _ in range(chosen.repeat):
         with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
             folder = Path(name)
-            mine = asyncio.run(ours(folder, chosen.runs, at_once=chosen.at_once))
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                mine = runner.run(ours(folder, chosen.runs, at_once=chosen.at_once))
             pairs.append((mine, bare(folder, chosen.runs * STAGES, chosen.runs if chosen.at_once else 1)))
     step, commit = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(first / second for first, second in pairs)
