@@ -183,6 +183,14 @@ async def test_a_paused_run_raises_and_resume_goes_on(bench: Any, monkeypatch: p
     assert run.cost_usd > 0
 
 
+async def test_prices_that_are_given_count(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bench.site.environment.items():
+        monkeypatch.setenv(name, value)
+    run = await stagebook.arun(asking(), Book(), ledger=bench.ledger, prices={MODEL: "1000000/0"})
+    [[tokens]] = (await bench.ledger.query("SELECT sum(input_tokens) FROM exchanges")).rows
+    assert run.cost_usd == tokens > 0
+
+
 async def test_what_cannot_begin_writes_nothing(url: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

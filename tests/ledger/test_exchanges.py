@@ -88,6 +88,31 @@ async def test_only_what_an_earlier_driver_left_unanswered_becomes_lost(ledger: 
     assert (await ledger.query("SELECT count(*) FROM exchanges WHERE state = 'sent'")).rows == [(2,)]
 
 
+async def _open_and_lost(ledger: Ledger, run: int) -> tuple[int, int]:
+    """Tell how many calls that cost something are open, and how many are possibly paid."""
+    total = (await ledger.summaries([run]))[run].total()
+    return total.unanswered, total.possibly_paid
+
+
+async def test_a_tool_that_was_cut_off_is_lost_but_paid_by_nobody(ledger: Ledger, begin: Any) -> None:
+    drive = await begin(ledger)
+    await ledger.write(drive.started("label"))
+    step = drive.steps["label", ""]
+    tool = Request("CALL", "tool:almanac", (b"{}",), kind="tool")
+    await ledger.write(drive.sent(BODY, step), drive.sent(tool, step), drive.sent(tool, step, occurrence=1))
+    await drive.claim.release()
+    claim = await ledger.claim(drive.run.run_id)
+    assert await _open_and_lost(ledger, drive.run.id) == (1, 0)
+    assert await ledger.lose_unanswered(drive.run.id, claim.fence, drive.now()) == 1
+    assert [record.state for record in await ledger.recorded(step)] == ["lost"] * 3
+    assert await _open_and_lost(ledger, drive.run.id) == (0, 1)
+    assert (await ledger.query("SELECT kind, possibly_paid FROM costs ORDER BY kind")).rows == [
+        ("model", 1),
+        ("tool", 0),
+        ("tool", 0),
+    ]
+
+
 @given(st.lists(st.one_of(st.binary(max_size=40), st.binary(min_size=500, max_size=530)), max_size=12))
 def test_a_cut_body_joins_to_the_same_bytes(segments: list[bytes]) -> None:
     body = cut(segments)

@@ -38,6 +38,7 @@ def run(
     until: str | None = None,
     concurrency: int | None = None,
     budget: Dollars | None = None,
+    prices: Mapping[str, str] | None = None,
     lenient: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
@@ -53,6 +54,8 @@ def run(
         until: Last stage: it and everything above it runs.
         concurrency: Most steps at once.
         budget: Dollars that the run may cost at most; before a call that could pass them it pauses.
+        prices: Model -> what it costs, for those that no price list has or that are cheaper for you: dollars for a
+            million tokens read, a slash, for a million written, as in `{"openai:my-model": "0.40/1.60"}`.
         lenient: Accept a prompt's last answer with a warning when its tries are used up.
         tags: Labels to find the run by.
         check: Raise where the run did not end well; otherwise its status tells.
@@ -74,6 +77,7 @@ def run(
             until=until,
             concurrency=concurrency,
             budget=budget,
+            prices=prices,
             lenient=lenient,
             tags=tags,
             check=check,
@@ -103,6 +107,7 @@ async def arun(
     until: str | None = None,
     concurrency: int | None = None,
     budget: Dollars | None = None,
+    prices: Mapping[str, str] | None = None,
     lenient: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
@@ -113,7 +118,14 @@ async def arun(
     if not isinstance(given, graph.input):
         raise InputError(f"the input of {graph.name} is a {graph.input.__name__}, not {type(given).__name__}")
     allowed = None if budget is None else picodollars(budget)
-    chosen = Settings(model=model, models=dict(models or {}), until=until, lenient=lenient, budget=allowed)
+    chosen = Settings(
+        model=model,
+        models=dict(models or {}),
+        until=until,
+        lenient=lenient,
+        budget=allowed,
+        prices=dict(prices or {}),
+    )
     if concurrency is not None:
         chosen = replace(chosen, concurrency=concurrency)
     start = Start(graph, found.source, given, chosen, tuple(tags))

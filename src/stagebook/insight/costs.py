@@ -36,7 +36,8 @@ _SUMS: Final = """count(*) AS calls, sum(e.input_tokens) AS input_tokens,
     sum(e.cache_read_input_tokens) AS cache_read_input_tokens, sum(e.output_tokens) AS output_tokens,
     sum(e.reasoning_output_tokens) AS reasoning_output_tokens, sum(e.cost) AS cost,
     sum(e.cost IS NULL AND e.kind = 'model' AND e.http_status BETWEEN 200 AND 299) AS unpriced,
-    sum(e.state = 'lost' OR (e.state = 'sent' AND e.run NOT IN (SELECT value FROM json_each(?)))) AS possibly_paid"""
+    sum(e.kind <> 'tool' AND (e.state = 'lost' OR (e.state = 'sent'
+        AND e.run NOT IN (SELECT value FROM json_each(?))))) AS possibly_paid"""
 _AGAIN: Final = """sum(calls), sum(input_tokens), sum(cache_read_input_tokens), sum(output_tokens),
     sum(reasoning_output_tokens), sum(cost), sum(unpriced), sum(possibly_paid)"""
 _OPEN: Final = """

@@ -46,9 +46,9 @@ class EndDrive:
 
 @dataclass(frozen=True, slots=True)
 class LoseUnanswered:
-    """Declare lost what earlier drivers sent and nobody can answer any more; answers with how many that were.
+    """Declare lost what earlier drivers sent and nobody can answer any more; answers with how many are possibly paid.
 
-    The same commit tells of them (an event `possibly_paid`), and declares interrupted the attempts that they left
+    Those are all but the calls of a stage's own tools. The same commit tells of them (an event `possibly_paid`), and declares interrupted the attempts that they left
     running.
     """
 

@@ -214,7 +214,7 @@ class Ledger:
             at: Now.
 
         Returns:
-            How many exchanges that were: each is possibly paid.
+            How many of them are possibly paid: all but calls of a stage's own tools.
         """
         return _number(await self._command(LoseUnanswered(run, fence, at)))
 

@@ -35,42 +35,6 @@ CUT: Final = frozenset({"max_tokens", "model_context_window_exceeded"})
 """Reasons to stop that mean that the answer is not whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Messages:
-    """The codec of Anthropic."""
-
-    @property
-    def path(self) -> str:
-        """ANTHROPIC_BASE_URL is the address without a version, as for Anthropic's own packages."""
-        return "/v1/messages"
-
-    def headers(self, key_env: str | None) -> Mapping[str, str]:
-        """Version and key."""
-        key = {} if key_env is None else {"x-api-key": f"env:{key_env}"}
-        return {"content-type": "application/json", "anthropic-version": VERSION, **key}
-
-    def encode(self, prompt: Prompt, model: str) -> tuple[bytes, ...]:
-        """Write a request's body; see `encode`."""
-        return encode(prompt, model)
-
-    def decode(self, body: bytes) -> Reply:
-        """Read an answer; see `decode`."""
-        return decode(body)
-
-    def metered(self, body: bytes) -> Metered | None:
-        """Read usage; see `metered`."""
-        return metered(body)
-
-    def explain(self, response: Response) -> ProviderError | None:
-        """Read an error; see `explain`."""
-        return explain(response)
-
-    def spoken(self, request: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Read a request's messages back."""
-        system = [("system", said_in(request["system"]))] if request.get("system") else []
-        return [*system, *((str(one.get("role")), said_in(one.get("content"))) for one in request.get("messages", ()))]
-
-
 def encode(prompt: Prompt, model: str) -> tuple[bytes, ...]:
     """Write a request body.
 
@@ -228,3 +192,28 @@ def explain(response: Response) -> ProviderError | None:
     if kind == "request_too_large" or (kind == "invalid_request_error" and "prompt is too long" in message):
         return too_long(message, response.status)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """The codec of Anthropic."""
+
+    @property
+    def path(self) -> str:
+        """ANTHROPIC_BASE_URL is the address without a version, as for Anthropic's own packages."""
+        return "/v1/messages"
+
+    def headers(self, key_env: str | None) -> Mapping[str, str]:
+        """Version and key."""
+        key = {} if key_env is None else {"x-api-key": f"env:{key_env}"}
+        return {"content-type": "application/json", "anthropic-version": VERSION, **key}
+
+    def spoken(self, request: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Read a request's messages back."""
+        system = [("system", said_in(request["system"]))] if request.get("system") else []
+        return [*system, *((str(one.get("role")), said_in(one.get("content"))) for one in request.get("messages", ()))]
+
+    encode = staticmethod(encode)
+    decode = staticmethod(decode)
+    metered = staticmethod(metered)
+    explain = staticmethod(explain)

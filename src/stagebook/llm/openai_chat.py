@@ -20,45 +20,6 @@ from stagebook.model.usage import Usage
 Structured = Literal["json_schema", "json_object"]
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCompletions:
-    """The codec of providers that speak chat completions."""
-
-    structured: Structured = "json_schema"
-    """`json_schema`: answers are held to a schema; `json_object`: only to JSON, the schema is in the instruction."""
-    limit_field: str = "max_tokens"
-    """What the provider calls the limit of an answer's tokens."""
-
-    @property
-    def path(self) -> str:
-        """As in OpenAI's API."""
-        return "/chat/completions"
-
-    def headers(self, key_env: str | None) -> Mapping[str, str]:
-        """A bearer token, if there is a key."""
-        return bearer(key_env)
-
-    def encode(self, prompt: Prompt, model: str) -> tuple[bytes, ...]:
-        """Write a request's body; see `encode`."""
-        return encode(prompt, model, structured=self.structured, limit_field=self.limit_field)
-
-    def decode(self, body: bytes) -> Reply:
-        """Read an answer; see `decode`."""
-        return decode(body)
-
-    def metered(self, body: bytes) -> Metered | None:
-        """Read usage; see `metered`."""
-        return metered(body)
-
-    def explain(self, response: Response) -> ProviderError | None:
-        """Read an error; see `explain`."""
-        return explain(response)
-
-    def spoken(self, request: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Read a request's messages back."""
-        return [(str(one.get("role")), _spoken(one)) for one in request.get("messages", ())]
-
-
 def bearer(key_env: str | None) -> Mapping[str, str]:
     """Headers of OpenAI's API (RFC 6750 for the key)."""
     key = {} if key_env is None else {"authorization": f"Bearer env:{key_env}"}
@@ -239,3 +200,34 @@ def _spoken(message: Mapping[str, Any]) -> str:
     calls = [one.get("function", {}) for one in message.get("tool_calls") or ()]
     wanted = "".join(f"[calls {one.get('name')} {one.get('arguments')}]" for one in calls)
     return said_in(message.get("content")) + wanted
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCompletions:
+    """The codec of providers that speak chat completions."""
+
+    structured: Structured = "json_schema"
+    """`json_schema`: answers are held to a schema; `json_object`: only to JSON, the schema is in the instruction."""
+    limit_field: str = "max_tokens"
+    """What the provider calls the limit of an answer's tokens."""
+
+    @property
+    def path(self) -> str:
+        """As in OpenAI's API."""
+        return "/chat/completions"
+
+    def headers(self, key_env: str | None) -> Mapping[str, str]:
+        """A bearer token, if there is a key."""
+        return bearer(key_env)
+
+    def encode(self, prompt: Prompt, model: str) -> tuple[bytes, ...]:
+        """Write a request's body; see `encode`."""
+        return encode(prompt, model, structured=self.structured, limit_field=self.limit_field)
+
+    def spoken(self, request: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Read a request's messages back."""
+        return [(str(one.get("role")), _spoken(one)) for one in request.get("messages", ())]
+
+    decode = staticmethod(decode)
+    metered = staticmethod(metered)
+    explain = staticmethod(explain)

@@ -24,8 +24,6 @@ from stagebook.llm.codec import (
 )
 from stagebook.llm.openai_chat import bearer, explain, function_tool
 from stagebook.llm.strict_schema import strict
-from stagebook.model.errors import ProviderError
-from stagebook.model.exchange import Response
 from stagebook.model.prompt import Message, Native, Prompt, ToolCall
 from stagebook.model.usage import Usage
 
@@ -34,44 +32,6 @@ AT_WORK: Final = frozenset({"queued", "in_progress"})
 FAILED: Final = frozenset({"failed", "cancelled"})
 FILTERED: Final = "content_filter"
 """Why an answer is incomplete where it is not for its length."""
-
-
-@dataclass(frozen=True, slots=True)
-class Responses:
-    """The codec of OpenAI's responses."""
-
-    background: bool = False
-    """Ask for a job instead of an answer: it is created at once, and polled until it ends."""
-
-    @property
-    def path(self) -> str:
-        """As in OpenAI's API; `/{id}` after it is a job."""
-        return "/responses"
-
-    def headers(self, key_env: str | None) -> Mapping[str, str]:
-        """A bearer token, if there is a key."""
-        return bearer(key_env)
-
-    def encode(self, prompt: Prompt, model: str) -> tuple[bytes, ...]:
-        """Write a request's body; see `encode`."""
-        return encode(prompt, model, background=self.background)
-
-    def decode(self, body: bytes) -> Reply:
-        """Read an answer; see `decode`."""
-        return decode(body)
-
-    def metered(self, body: bytes) -> Metered | None:
-        """Read usage; see `metered`."""
-        return metered(body)
-
-    def explain(self, response: Response) -> ProviderError | None:
-        """Read an error; its codes are those of chat completions."""
-        return explain(response)
-
-    def spoken(self, request: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Read a request's messages back."""
-        system = [("system", str(request["instructions"]))] if request.get("instructions") else []
-        return [*system, *(_spoken(item) for item in request.get("input", ()) if isinstance(item, dict))]
 
 
 def encode(prompt: Prompt, model: str, *, background: bool = False) -> tuple[bytes, ...]:
@@ -238,3 +198,33 @@ def _spoken(item: Mapping[str, Any]) -> tuple[str, str]:
     if kind == "message":
         return str(item.get("role")), said_in(item.get("content"))
     return "assistant", f"[{kind}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """The codec of OpenAI's responses."""
+
+    background: bool = False
+    """Ask for a job instead of an answer: it is created at once, and polled until it ends."""
+
+    @property
+    def path(self) -> str:
+        """As in OpenAI's API; `/{id}` after it is a job."""
+        return "/responses"
+
+    def headers(self, key_env: str | None) -> Mapping[str, str]:
+        """A bearer token, if there is a key."""
+        return bearer(key_env)
+
+    def encode(self, prompt: Prompt, model: str) -> tuple[bytes, ...]:
+        """Write a request's body; see `encode`."""
+        return encode(prompt, model, background=self.background)
+
+    def spoken(self, request: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Read a request's messages back."""
+        system = [("system", str(request["instructions"]))] if request.get("instructions") else []
+        return [*system, *(_spoken(item) for item in request.get("input", ()) if isinstance(item, dict))]
+
+    decode = staticmethod(decode)
+    metered = staticmethod(metered)
+    explain = staticmethod(explain)

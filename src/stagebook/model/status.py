@@ -67,4 +67,4 @@ class ExchangeState(StrEnum):
     UNSENT = "unsent"
     """The connection was refused: the provider never saw it."""
     LOST = "lost"
-    """Sent, and no whole answer came back (timeout, cut, killed): possibly paid."""
+    """Sent, and no whole answer came back (timeout, cut, killed): possibly paid, unless it was a stage's own tool."""

@@ -116,13 +116,14 @@ def _lose_unanswered(connection: sqlite3.Connection, command: LoseUnanswered) ->
         """,
         earlier,
     )
-    lost = connection.execute(
+    kinds = connection.execute(
         """
         UPDATE exchanges SET state = 'lost', error = 'its driver ended before the answer came', received_at = ?
-        WHERE run = ? AND state = 'sent' AND fence < ?
+        WHERE run = ? AND state = 'sent' AND fence < ? RETURNING kind
         """,
         earlier,
-    ).rowcount
+    ).fetchall()
+    lost = len([kind for (kind,) in kinds if kind != "tool"])  # nobody is paid for a function of one's own
     if lost:
         _event(connection, command.at, command.run, "possibly_paid", {"count": lost})
     return lost

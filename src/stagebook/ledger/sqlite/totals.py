@@ -17,7 +17,8 @@ FROM steps s {chosen} GROUP BY s.run, s.stage
 _EXCHANGES: Final = """
 SELECT s.run, t.stage, count(*), coalesce(sum(s.cost), 0),
     coalesce(sum(s.cost IS NULL AND s.kind = 'model' AND s.http_status BETWEEN 200 AND 299), 0),
-    sum(s.state = 'lost'), sum(s.state = 'sent'), coalesce(sum(s.input_tokens), 0), coalesce(sum(s.output_tokens), 0),
+    sum(s.state = 'lost' AND s.kind <> 'tool'), sum(s.state = 'sent' AND s.kind <> 'tool'),
+    coalesce(sum(s.input_tokens), 0), coalesce(sum(s.output_tokens), 0),
     coalesce(sum(s.cache_read_input_tokens), 0), coalesce(sum(s.cache_creation_input_tokens), 0),
     coalesce(sum(s.reasoning_output_tokens), 0)
 FROM exchanges s LEFT JOIN steps t ON t.id = s.step {chosen} GROUP BY s.run, t.stage

@@ -27,7 +27,7 @@ SELECT r.run_id, r.pipeline, s.stage, g.label, s.item, e.kind, e.provider, e.mod
     strftime('%Y-%m-%d', e.sent_at / 1000000, 'unixepoch') AS day, {iso("e.sent_at")} AS sent_at,
     e.state, e.http_status, e.input_tokens, e.output_tokens, e.cache_read_input_tokens, e.cache_creation_input_tokens,
     e.reasoning_output_tokens, e.cost / 1e12 AS cost_usd, e.cost AS cost_picodollars,
-    e.state = 'lost' AS possibly_paid, e.price_version, e.price_source
+    e.state = 'lost' AND e.kind <> 'tool' AS possibly_paid, e.price_version, e.price_source
 FROM exchanges e
 JOIN runs r ON r.id = e.run
 LEFT JOIN steps s ON s.id = e.step
