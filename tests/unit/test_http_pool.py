@@ -180,9 +180,19 @@ async def test_a_body_of_several_megabytes_arrives_whole_both_ways(pool: PostPoo
         (OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\nan",),
         (b"SSH-2.0-OpenSSH_9.6\r\n",),
         (sized(b"no gzip", OK + b"Content-Encoding: gzip\r\n"),),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",),
         (OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",),
     ],
-    ids=["nothing", "half a line", "half a body", "half a chunk", "no HTTP", "no gzip", "two lengths"],
+    ids=[
+        "nothing",
+        "half a line",
+        "half a body",
+        "half a chunk",
+        "no HTTP",
+        "no gzip",
+        "another protocol",
+        "two lengths",
+    ],
 )
 async def test_what_is_no_whole_answer_was_sent_and_may_be_paid(pool: PostPool, parts: tuple[bytes, ...]) -> None:
     async with Server(says(*parts, close=True)) as server:
@@ -286,6 +296,16 @@ async def test_a_header_cannot_become_two(pool: PostPool) -> None:
             assert refused.value.kind == "forbidden"
             assert "evil" not in str(refused.value)
         assert server.heads == []
+
+
+async def test_headers_that_say_where_a_request_ends_are_not_taken_from_others(pool: PostPool) -> None:
+    async with Server(says(sized(b"yes"))) as server:
+        given = {"Content-Length": "1", "Transfer-Encoding": "chunked", "host": "evil.org", "connection": "close"}
+        for _ in range(2):
+            await pool.send(Request("POST", server.url, (b"whole",)), given)
+        assert server.bodies == [b"whole"] * 2
+        assert not any(b"chunked" in head or b"evil" in head for head in server.heads)
+        assert server.connections == 1
 
 
 async def test_another_key_for_the_same_address_is_another_head(pool: PostPool) -> None:

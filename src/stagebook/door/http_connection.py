@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 KEPT_HEADERS: Final = frozenset(
     {
@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
             self._heard = self._loop.time()
         try:
             self._parser.feed_data(data)
-        except HttpParserError as error:
+        except (HttpParserError, HttpParserUpgrade) as error:
             self._fail(ConnectionBroke(f"what came is no HTTP answer ({error})"))
 
     def connection_lost(self, error: Exception | None) -> None:

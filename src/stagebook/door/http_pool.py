@@ -26,6 +26,8 @@ ROUTES_MOST: Final = 256
 """Addresses whose heads are remembered."""
 FAMILY_SECONDS: Final = 0.25
 """How long one family of addresses may take before the other is tried beside it (RFC 8305)."""
+_FRAMING: Final = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+"""Headers that say where a request ends and what carries it: written here, from what is sent."""
 _BREAKS: Final = frozenset("\r\n\0")
 _IN_ADDRESSES: Final = "%/:?#[]@!$&'()*+,;=~"
 """Reserved characters (RFC 3986, 2.2), and the sign of what is quoted already."""
@@ -108,6 +110,8 @@ class PostPool:
             self._alarm = None
         for connection in [*self._asked, *(one for idle in self._idle.values() for one in idle)]:
             connection.drop()
+        for _, asked in self._resolved.values():
+            asked.cancel()
         self._idle.clear()
         self._resolved.clear()
         await self._others.close()
@@ -216,7 +220,7 @@ def _route(url: str, headers: Mapping[str, str]) -> _Route:
         "Host": named if port is None else f"{named}:{port}",
         "Accept": "*/*",
         "User-Agent": "stagebook",
-        **{name.title(): value for name, value in headers.items()},
+        **{name.title(): value for name, value in headers.items() if name.lower() not in _FRAMING},
         "Accept-Encoding": ENCODINGS,
     }
     for name, value in lines.items():

@@ -48,8 +48,8 @@ class EndDrive:
 class LoseUnanswered:
     """Declare lost what earlier drivers sent and nobody can answer any more; answers with how many are possibly paid.
 
-    Those are all but the calls of a stage's own tools. The same commit tells of them (an event `possibly_paid`), and declares interrupted the attempts that they left
-    running.
+    Those are all but the calls of a stage's own tools. The same commit tells of them (an event `possibly_paid`), and
+    declares interrupted the attempts that they left running.
     """
 
     run: int
