@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 
 from stagebook.model.usage import PICODOLLARS
@@ -197,6 +198,22 @@ def test_what_is_no_price_is_refused(labels: Any, here: Any, typed: str) -> None
     refused = here("run", "labels.py", "page.txt", "--price", typed)
     assert (refused.code, refused.out) == (2, "")
     assert re.search(r"is not of the form|is none; write|is written provider:name", refused.err)
+    assert not (labels.folder / ".stagebook").exists()
+
+
+def test_limits_that_are_said_are_kept_for_the_resume(labels: Any, here: Any) -> None:
+    assert run(labels, "--limit", "openai:gpt-4.1-mini=3000/2M", "--limit", "anthropic=50").code == 0
+    [[settings]] = here("sql", "SELECT settings FROM runs", "--json").json()["rows"]
+    assert orjson.loads(settings)["limits"] == {"openai:gpt-4.1-mini": "3000/2M", "anthropic": "50"}
+
+
+@pytest.mark.parametrize(
+    "typed", ["3000/2M", "=3000", "openai=", "openai=fast", "openai=0/5", "nobody=3", "openai:m=1/-2"]
+)
+def test_what_is_no_limit_is_refused(labels: Any, here: Any, typed: str) -> None:
+    refused = here("run", "labels.py", "page.txt", "--limit", typed)
+    assert (refused.code, refused.out) == (2, "")
+    assert re.search(r"is not of the form|is none; write requests|no provider is called", refused.err)
     assert not (labels.folder / ".stagebook").exists()
 
 

@@ -84,6 +84,14 @@ def test_the_progress_fits_its_terminal(width: int, stages: int) -> None:
         assert all(cell_len(line) <= width for line in lines)
 
 
+def test_who_waits_for_a_provider_is_seen() -> None:
+    pipeline = scan(2)
+    progress = laid_out(pipeline)
+    progress.pacing = lambda: "41 requests wait: openai takes 3,000 requests a minute"
+    lines = drawn(Display(progress, pipeline.check()), 80, 24)
+    assert any("41 requests wait: openai takes 3,000 requests a minute" in line for line in lines)
+
+
 def test_a_stage_at_work_is_seen_however_many_there_are() -> None:
     pipeline = scan(60)
     progress = laid_out(pipeline)

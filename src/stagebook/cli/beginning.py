@@ -36,6 +36,8 @@ class Typed:
     """`--budget`, dollars."""
     prices: tuple[str, ...]
     """`--price`, each as it stands."""
+    limits: tuple[str, ...]
+    """`--limit`, each as it stands."""
     concurrency: int | None
     lenient: bool
     tries: int | None
@@ -50,7 +52,7 @@ class Typed:
         """Read what changes how the run goes.
 
         Raises:
-            InputError: Two models are given for everything, or for one stage; a price is for no model.
+            InputError: Two models are given for everything, or for one stage; a price or a limit is for no model.
             UsageError: The budget is no amount.
         """
         general: str | None = None
@@ -71,6 +73,10 @@ class Typed:
         unclear = next((typed for typed, (model, _, _) in zip(self.prices, given, strict=True) if not model), None)
         if unclear is not None:
             raise InputError(f"--price {unclear} is not of the form MODEL=IN/OUT, as in openai:gpt-4.1-mini=0.40/1.60")
+        limited = [one.rpartition("=") for one in self.limits]
+        unclear = next((typed for typed, (name, _, _) in zip(self.limits, limited, strict=True) if not name), None)
+        if unclear is not None:
+            raise InputError(f"--limit {unclear} is not of the form MODEL=RPM/TPM, as in openai:gpt-4.1-mini=3000/2M")
         chosen = Settings(
             model=general,
             models=by_stage,
@@ -79,6 +85,7 @@ class Typed:
             tries=self.tries,
             budget=None if self.budget is None else picodollars(self.budget),
             prices={model: price for model, _, price in given},
+            limits={name: limit for name, _, limit in limited},
         )
         return chosen if self.concurrency is None else replace(chosen, concurrency=self.concurrency)
 

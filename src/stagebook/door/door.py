@@ -4,12 +4,14 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import NamedTuple
 
 import orjson
 
 from stagebook.door.budget import Budget, Hold
 from stagebook.door.journal import Journal
+from stagebook.door.rate import WEIGHTLESS, Lanes, Turn, Weight
 from stagebook.door.retry import RETRIED_STATUSES, RetryPolicy, asked_wait
 from stagebook.door.secrets import REFERENCE, blot, redact, resolve
 from stagebook.door.transport import Transport, TransportError
@@ -28,6 +30,9 @@ from stagebook.model.usage import Charge
 
 Meter = Callable[[Response], Charge | None]
 """Reads usage and cost out of an answer, so that both are durable with it."""
+
+Weigh = Callable[[Request], Weight]
+"""Tells what a request is going to count against a limit of tokens."""
 
 Explain = Callable[[Response], ProviderError | None]
 """Makes a sharper error out of a provider's error body; None leaves it to the door."""
@@ -55,6 +60,8 @@ class OutwardDoor:
         environment: Where references to secrets are looked up.
         rng: Where jitter comes from.
         budget: What model calls may cost; None: anything.
+        lanes: Who goes when; shared by all who ask the same models.
+        weigh: What a model call counts where tokens are limited.
     """
 
     def __init__(
@@ -66,9 +73,13 @@ class OutwardDoor:
         environment: Mapping[str, str],
         rng: random.Random | None = None,
         budget: Budget | None = None,
+        lanes: Lanes | None = None,
+        weigh: Weigh | None = None,
     ) -> None:
         self._ledger = ledger
         self._budget = budget
+        self._lanes = lanes or Lanes()
+        self._weigh = weigh
         self._transports = transports
         self._retry = retry or RetryPolicy()
         self._environment = environment
@@ -119,8 +130,10 @@ class OutwardDoor:
         way = transport or self.way(request.provider)
         while True:
             sending = _Sending(request, revealed, digest, occurrence, failures + 1, prepared, way, settles is not None)
-            if self._budget is None or request.kind != "model":
+            if request.kind != "model":
                 outcome = await self._once(sending, journal, meter)
+            elif self._budget is None:
+                outcome = await self._paced(sending, journal, meter)
             else:
                 outcome = await self._within(self._budget, sending, journal, meter)
             if isinstance(outcome, Response) and 200 <= outcome.status < 300:  # noqa: PLR2004  success, RFC 9110
@@ -185,7 +198,7 @@ class OutwardDoor:
         """One try, once there is room for its worst case."""
         hold = await budget.reserve(sending.request, journal.step)
         try:
-            outcome = await self._once(sending, journal, meter, hold)
+            outcome = await self._paced(sending, journal, meter, hold)
             if isinstance(outcome, Response):
                 if 200 <= outcome.status < 300:  # noqa: PLR2004  success, RFC 9110
                     hold.becomes_job()  # unless its usage has settled it
@@ -195,8 +208,40 @@ class OutwardDoor:
         finally:
             hold.settle(None)
 
-    async def _once(
+    async def _paced(
         self, sending: "_Sending", journal: Journal, meter: Meter | None, hold: Hold | None = None
+    ) -> Response | ProviderError:
+        """One try, once it is its turn."""
+        request = sending.request
+        lane = self._lanes.of(request.provider, request.model)
+        weight = WEIGHTLESS if self._weigh is None or lane.limit.tokens is None else self._weigh(request)
+        again = sending.try_number > 1
+        turn = lane.enter(weight, again=again)
+        if turn is None:
+            try:
+                turn = await lane.wait(weight, again=again)
+            except asyncio.CancelledError:
+                if hold is not None:
+                    hold.settle(0)
+                raise
+        well = False
+        try:
+            outcome = await self._once(sending, journal, meter, hold, turn)
+            if isinstance(outcome, Response):
+                well = 200 <= outcome.status < 300  # noqa: PLR2004  success, RFC 9110
+                if outcome.status == HTTPStatus.TOO_MANY_REQUESTS:
+                    turn.refused(asked_wait(outcome.headers, time.time()))
+            return outcome
+        finally:
+            turn.end(well=well)
+
+    async def _once(
+        self,
+        sending: "_Sending",
+        journal: Journal,
+        meter: Meter | None,
+        hold: Hold | None = None,
+        turn: Turn | None = None,
     ) -> Response | ProviderError:
         """One try: two waits and the wire between them."""
         request, ledger, secrets = sending.request, self._ledger, sending.revealed.secrets
@@ -254,6 +299,8 @@ class OutwardDoor:
         await ledger.write(*late, received)
         if charge is not None and charge.usage.input_tokens:  # without any, it tells that a job has begun
             self._paid(charge, journal, hold)
+            if turn is not None:
+                turn.answered(charge.usage.input_tokens)
         return response
 
     def _paid(self, charge: Charge, journal: Journal, hold: Hold | None) -> None:
@@ -300,7 +347,7 @@ def _refusal(request: Request, response: Response) -> ProviderError:
     said = " ".join(response.body[:2000].decode("utf-8", "replace").split())[:300]
     asked = asked_wait(response.headers, time.time())
     text = f"{where} answered {response.status}: {said}"
-    if response.status == 429:  # noqa: PLR2004  Too Many Requests, RFC 6585
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimited(text, status=429, retry_after=asked)
     if response.status in RETRIED_STATUSES:
         return ProviderUnavailable(text, status=response.status, retry_after=asked)

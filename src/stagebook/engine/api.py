@@ -39,6 +39,7 @@ def run(
     concurrency: int | None = None,
     budget: Dollars | None = None,
     prices: Mapping[str, str] | None = None,
+    limits: Mapping[str, str] | None = None,
     lenient: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
@@ -56,6 +57,8 @@ def run(
         budget: Dollars that the run may cost at most; before a call that could pass them it pauses.
         prices: Model -> what it costs, for those that no price list has or that are cheaper for you: dollars for a
             million tokens read, a slash, for a million written, as in `{"openai:my-model": "0.40/1.60"}`.
+        limits: `provider:model` or `provider` -> what it lets through in any minute: requests, a slash, tokens, as in
+            `{"openai": "3000/2M"}`. A 429 slows down in any case.
         lenient: Accept a prompt's last answer with a warning when its tries are used up.
         tags: Labels to find the run by.
         check: Raise where the run did not end well; otherwise its status tells.
@@ -78,6 +81,7 @@ def run(
             concurrency=concurrency,
             budget=budget,
             prices=prices,
+            limits=limits,
             lenient=lenient,
             tags=tags,
             check=check,
@@ -108,6 +112,7 @@ async def arun(
     concurrency: int | None = None,
     budget: Dollars | None = None,
     prices: Mapping[str, str] | None = None,
+    limits: Mapping[str, str] | None = None,
     lenient: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
@@ -125,6 +130,7 @@ async def arun(
         lenient=lenient,
         budget=allowed,
         prices=dict(prices or {}),
+        limits=dict(limits or {}),
     )
     if concurrency is not None:
         chosen = replace(chosen, concurrency=concurrency)

@@ -1,6 +1,7 @@
 """How far a run is: counters that the driver moves and a display reads."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stagebook.definition.graph import Graph
@@ -57,6 +58,8 @@ class Progress:
     streaming_tokens: int = 0
     """Tokens of answers that are being written right now, where the model tells (the local one does)."""
     warnings: list[str] = field(default_factory=list)
+    pacing: Callable[[], str | None] = field(default=lambda: None)
+    """Says who waits for a provider that takes no more at the moment."""
     stopping: str | None = None
     """Why nothing new is begun, once that is so."""
 

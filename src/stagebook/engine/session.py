@@ -12,11 +12,13 @@ from stagebook.definition.graph import Graph
 from stagebook.door.budget import Budget, Reached
 from stagebook.door.door import OutwardDoor
 from stagebook.door.http_pool import PostPool
+from stagebook.door.rate import Lanes
 from stagebook.door.secrets import refuse_literals
 from stagebook.door.transport import HttpTransport, Timeouts, Transport
 from stagebook.engine.bind import Binder
 from stagebook.engine.drive import PAUSED, Driver, Ended, Stop
 from stagebook.engine.outputs import Outputs
+from stagebook.engine.pacing import keep_to
 from stagebook.engine.plan import Frontier, State, scope
 from stagebook.engine.progress import Progress
 from stagebook.engine.restore import restore
@@ -31,6 +33,7 @@ from stagebook.ledger.store import Ledger
 from stagebook.llm.client import ModelClient
 from stagebook.llm.local_transport import LocalTransport
 from stagebook.llm.reading import kept, read_kept
+from stagebook.llm.weight import weigh
 from stagebook.llm.worst_case import WorstCases
 from stagebook.model.errors import Complaint, InputError, MissingOutput
 from stagebook.model.exchange import content_hash
@@ -53,6 +56,8 @@ class Site:
     """Whether stages may fetch only public addresses."""
     threads: StageThreads = field(default_factory=StageThreads)
     """Where the stages' own functions run, those of all runs here; its threads end with this site."""
+    lanes: Lanes = field(default_factory=Lanes)
+    """Who asks a model when; all runs here go through the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +229,18 @@ async def _drive(
         worst = WorstCases(prices).of
         before = None if claim.fresh else await spent_so_far(ledger, run.id, worst)
         budget = Budget(settings.budget, worst, before)
-    door = OutwardDoor(ledger, transports, retry=settings.retry, environment=site.environment, budget=budget)
+    if settings.limits:
+        await keep_to(settings.rate_limits(), site.lanes, ledger)
+    progress.pacing = site.lanes.told
+    door = OutwardDoor(
+        ledger,
+        transports,
+        retry=settings.retry,
+        environment=site.environment,
+        budget=budget,
+        lanes=site.lanes,
+        weigh=weigh,
+    )
     crew = Crew(
         ledger=ledger,
         run=run.id,

@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 import orjson
 
 from stagebook.definition.graph import Graph, ReadKind, StageSpec
+from stagebook.door.rate import Limit, read_limit
 from stagebook.door.retry import RetryPolicy
 from stagebook.llm.prices import PriceBook, given_rate
 from stagebook.llm.providers import alternatives, split_model
@@ -45,6 +46,9 @@ class Settings:
     prices: Mapping[str, str] = field(default_factory=dict)
     """Model -> what it costs, as typed: dollars for a million tokens read, a slash, for a million written."""
 
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """`provider:model` or `provider` -> what it lets through in a minute, as typed: requests, a slash, tokens."""
+
     def with_budget(self, budget: "Dollars | None") -> "Settings":
         """Change the budget; None keeps the one that there is.
 
@@ -62,6 +66,24 @@ class Settings:
         """
         named = {split_model(model): text for model, text in self.prices.items()}
         return PriceBook({(price_list(provider), name): given_rate(text) for (provider, name), text in named.items()})
+
+    def rate_limits(self) -> dict[str, Limit]:
+        """Read what providers let through.
+
+        Raises:
+            NotFound: A provider is unknown.
+            UsageError: A limit is none.
+        """
+        found = {}
+        for name, text in self.limits.items():
+            split_model(name if ":" in name else f"{name}:any")
+            try:
+                found[name] = read_limit(text)
+            except ValueError:
+                raise UsageError(
+                    f"the limit {text!r} of {name} is none; write requests and tokens a minute, for example 3000/2M"
+                ) from None
+        return found
 
     def model_of(self, spec: StageSpec) -> str | None:
         """Name the model that a stage asks."""
@@ -85,6 +107,7 @@ class Settings:
             for one in alternatives(model):
                 split_model(one)
         self.price_book()
+        self.rate_limits()
         if self.concurrency < 1:
             raise UsageError(f"the concurrency is {self.concurrency}; it must be at least 1")
 
