@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 
 WINDOW_SECONDS: Final = 60.0
 """Limits are told per minute; any minute counts, not only those of the clock."""
-SLACK_SECONDS: Final = 0.5
-"""Longer than the window: a request may take this much longer to arrive than the one that leaves in its place."""
+SLACK_SECONDS: Final = 1.0
+"""Longer than the window: a request may take this much longer to arrive than the one that leaves in its place (a volley
+that has to connect first takes half a second)."""
 TOKEN_MARGIN: Final = 0.98
 """Of the tokens allowed, what is used: tokens of a request are known only once it is answered."""
 FIRST_GUESS: Final = 0.3
