@@ -1,9 +1,9 @@
 """How near a run comes to what a provider lets through: 3,000 requests and 2,000,000 tokens in any minute.
 
 Run with `python bench/rates.py`: 10,000 calls, which take as long as the limits do, some three minutes. The fake
-provider enforces them in a process of its own. Prints one JSON line: the seconds that the run took, those that the limits allow
-at best (whole windows, each filled at once), and the share of calls that were answered 429; `--untold` tells the run
-nothing of the limits.
+provider enforces them in a process of its own. Prints one JSON line: the seconds that the run took, those that the
+limits allow at best (whole windows, each filled at once), and the share of calls that were answered 429; `--untold`
+tells the run nothing of the limits.
 """
 
 import argparse
