@@ -53,10 +53,8 @@ chaos: .venv/.tools ## kill runs at 10,000 random moments (KILLS=n for another n
 trial: setup ## every real transcript of ../shared/data on the embedded model (an hour or more)
 	@$(BIN)/python bench/trial.py
 
-bench: .venv/.tools ## what a durable step costs, and how many bytes of requests are kept; JSON lines
-	@$(BIN)/python bench/durable_steps.py
-	@$(BIN)/python bench/request_bytes.py
-	@$(BIN)/python bench/sdk_bytes.py
+bench: .venv/.tools ## every figure against its bar: JSON lines, and a table (some ten minutes)
+	@$(BIN)/python bench/everything.py
 
 lock: ## make the lock files anew (needs uv)
 	@requirements/lock
