@@ -1,5 +1,6 @@
 """Runs against a provider that lets only so much through."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from tests.engine.conftest import Bench
 
 from stagebook import Key, Pipeline
 from stagebook.door import rate
+from stagebook.engine.drive import Stop
 from stagebook.ledger.store import Ledger
 from stagebook.testing.provider import FakeProvider
 from stagebook.testing.provider_limit import RateLimit
@@ -56,7 +58,7 @@ async def limited(folder: Path, **limit: int) -> AsyncIterator[Bench]:
 def _short_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate, "WINDOW_SECONDS", WINDOW)
     monkeypatch.setattr("stagebook.engine.pacing.WINDOW_SECONDS", WINDOW)
-    monkeypatch.setattr(rate, "SLACK_SECONDS", 0.3)
+    monkeypatch.setattr(rate, "SLACK_SECONDS", 1.0)
 
 
 async def statuses(bench: Bench) -> dict[int, int]:
@@ -87,6 +89,24 @@ async def test_without_being_told_a_run_heeds_what_it_is_answered(tmp_path: Path
         assert answered[200] == 90
         assert answered[429] > 0
         assert len(bench.provider.bill.charged) == 90
+
+
+async def test_a_run_that_is_told_to_stop_does_not_wait_for_turns(tmp_path: Path) -> None:
+    async with limited(tmp_path, requests=1000) as bench:
+        run = await bench.begin(pipeline, Book(pages=30), concurrency=16, limits={"openai": "3/"})
+        stop = Stop()
+
+        async def soon() -> None:
+            while not bench.provider.bill.charged:
+                await asyncio.sleep(0.01)
+            stop.finish("told")
+
+        _, ended = await asyncio.gather(soon(), bench.carry_on(run, pipeline, stop))
+        assert (ended.finished, ended.failed, ended.stopped) == (False, (), "told")
+        assert await statuses(bench) == {200: 3}
+        assert "failed" not in (await bench.steps(run)).values()
+        assert (await bench.carry_on(run, pipeline, Stop())).finished
+        assert await statuses(bench) == {200: 30}
 
 
 async def test_what_another_process_has_just_sent_counts_too(tmp_path: Path) -> None:

@@ -133,6 +133,32 @@ async def test_who_is_cancelled_while_waiting_keeps_nobodys_place() -> None:
     assert lane.enter(WEIGHTLESS) is not None
 
 
+async def test_many_who_are_cancelled_at_once_are_all_cancelled() -> None:
+    lane = Lane("m")
+    turn = lane.enter(WEIGHTLESS)
+    assert turn is not None
+    turn.refused(None)
+    waiting = [asyncio.create_task(lane.wait(WEIGHTLESS)) for _ in range(4)]
+    await asyncio.sleep(0)
+    for one in waiting:
+        one.cancel()
+    turn.end(well=False)  # gives turns while they are being cancelled
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in ended] == [asyncio.CancelledError] * 4
+    assert lane.waiting == 0
+    assert lane.enter(WEIGHTLESS) is not None
+
+
+def test_a_429_that_asks_for_hours_closes_nothing_for_the_others() -> None:
+    lane = Lane("m", clock=Clock())
+    turn = lane.enter(WEIGHTLESS)
+    assert turn is not None
+    turn.refused(3600.0)
+    turn.end(well=False)
+    assert lane.at_once == math.inf
+    assert lane.enter(WEIGHTLESS) is not None
+
+
 async def test_those_who_wait_for_the_window_go_when_it_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate, "WINDOW_SECONDS", 0.2)
     monkeypatch.setattr(rate, "SLACK_SECONDS", 0.0)

@@ -11,7 +11,7 @@ import orjson
 
 from stagebook.door.budget import Budget, Hold
 from stagebook.door.journal import Journal
-from stagebook.door.rate import WEIGHTLESS, Lanes, Turn, Weight
+from stagebook.door.rate import WEIGHTLESS, Lane, Lanes, Turn, Weight
 from stagebook.door.retry import RETRIED_STATUSES, RetryPolicy, asked_wait
 from stagebook.door.secrets import REFERENCE, blot, redact, resolve
 from stagebook.door.transport import Transport, TransportError
@@ -80,6 +80,8 @@ class OutwardDoor:
         self._budget = budget
         self._lanes = lanes or Lanes()
         self._weigh = weigh
+        self._waiting: set[asyncio.Future[Turn]] = set()
+        self._turning_away = False
         self._transports = transports
         self._retry = retry or RetryPolicy()
         self._environment = environment
@@ -157,6 +159,12 @@ class OutwardDoor:
         """Where references to secrets are looked up."""
         return self._environment
 
+    def turn_away(self) -> None:
+        """Cancel the prompts that wait for their turn, from now on: nothing is paid for them yet."""
+        self._turning_away = True
+        for waiting in self._waiting:
+            waiting.cancel()
+
     def way(self, provider: str | None) -> Transport:
         """Give the transport that leads to a provider."""
         return self._transports.get(provider or "") or self._transports[""]
@@ -182,15 +190,23 @@ class OutwardDoor:
         A mapped stage sends to one address with the same headers again and again: the last answer is kept.
         """
         last = self._revealed
-        if last is not None and last.given is request.headers and last.url == request.url:
+        if (
+            last is not None
+            and last.url == request.url
+            and last.given == request.headers
+            and last.secrets == self._values(last.names)  # a key may be changed while a run goes on
+        ):
             return last
         places = {**request.headers, "": request.url}
         headers = resolve(places, self._environment)
-        names = {name for text in places.values() for name in REFERENCE.findall(text)}
-        secrets = tuple(self._environment.get(name, "").strip() for name in names)
-        kept = orjson.dumps(dict(request.headers))
-        self._revealed = _Revealed(request.url, request.headers, headers.pop(""), headers, secrets, kept)
+        names = tuple({name for text in places.values() for name in REFERENCE.findall(text)})
+        given = dict(request.headers)  # whose it is may change it
+        url = headers.pop("")
+        self._revealed = _Revealed(request.url, given, url, headers, names, self._values(names), orjson.dumps(given))
         return self._revealed
+
+    def _values(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple([self._environment.get(name, "").strip() for name in names])
 
     async def _within(
         self, budget: Budget, sending: "_Sending", journal: Journal, meter: Meter | None
@@ -219,8 +235,8 @@ class OutwardDoor:
         turn = lane.enter(weight, again=again)
         if turn is None:
             try:
-                turn = await lane.wait(weight, again=again)
-            except asyncio.CancelledError:
+                turn = await self._wait(lane, weight, journal, again=again)
+            except BaseException:
                 if hold is not None:
                     hold.settle(0)
                 raise
@@ -234,6 +250,19 @@ class OutwardDoor:
             return outcome
         finally:
             turn.end(well=well)
+
+    async def _wait(self, lane: Lane, weight: Weight, journal: Journal, *, again: bool) -> Turn:
+        """Wait for a turn; who sends nothing else meanwhile can be turned away."""
+        if not journal.holds:
+            return await lane.wait(weight, again=again)
+        if self._turning_away:
+            raise asyncio.CancelledError
+        waiting = asyncio.ensure_future(lane.wait(weight, again=again))
+        self._waiting.add(waiting)
+        try:
+            return await waiting
+        finally:
+            self._waiting.discard(waiting)
 
     async def _once(
         self,
@@ -279,7 +308,8 @@ class OutwardDoor:
             answer = await sending.transport.send(wire, sending.revealed.headers)
         except TransportError as error:
             message = redact(str(error), secrets)
-            ledger.follow(*late, ExchangeLost(exchange, message, error.sent and not sending.is_poll, now()))
+            lost = ExchangeLost(exchange, message, error.sent and not sending.is_poll, now())
+            ledger.follow(*journal.held(), *late, lost)
             if hold is not None and not error.sent:
                 hold.settle(0)
             if error.kind == "forbidden":
@@ -296,7 +326,7 @@ class OutwardDoor:
         response = Response(answer.status, kept, body, exchange)
         charge = meter(response) if meter is not None else None
         received = ExchangeReceived(exchange, answer.status, orjson.dumps(kept), body, charge, now())
-        await ledger.write(*late, received)
+        await ledger.write(*journal.held(), *late, received)
         if charge is not None and charge.usage.input_tokens:  # without any, it tells that a job has begun
             self._paid(charge, journal, hold)
             if turn is not None:
@@ -322,8 +352,10 @@ class _Revealed(NamedTuple):
     """Headers as they are recorded."""
     wire_url: str
     headers: dict[str, str]
+    names: tuple[str, ...]
+    """The references."""
     secrets: tuple[str, ...]
-    """The values."""
+    """Their values."""
     kept: bytes
     """The recorded headers as JSON."""
 

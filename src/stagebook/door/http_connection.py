@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -140,7 +141,11 @@ class Connection(asyncio.Protocol):
 
     def due(self) -> float:
         """Say when it must be looked at again, by the loop's clock."""
-        return self.deadline if self.patience is None else min(self.deadline, self._heard + self.patience)
+        if self.patience is None:
+            return self.deadline
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self._heard = self._loop.time()  # nobody answers what is still on its way
+        return min(self.deadline, self._heard + self.patience)
 
     def give_up(self) -> None:
         """End it because an answer took too long."""
@@ -155,8 +160,14 @@ class Connection(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        """Whether something can be asked."""
-        return self.reusable and self._transport is not None and not self._transport.is_closing()
+        """Whether something can be asked; not while a body that was answered early is still on its way."""
+        transport = self._transport
+        return (
+            self.reusable
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        )
 
     # what asyncio tells
 
@@ -234,12 +245,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, waiter: asyncio.Future[Whole]) -> None:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        try:
-            whole = Whole(self._parser.get_status_code(), self._headers, unpacked(body, self._encoding))
-        except (OSError, EOFError, zlib.error) as error:
-            self._fail(ConnectionBroke(f"the answer cannot be unpacked ({error})"))
-        else:
-            waiter.set_result(whole)
+        waiter.set_result(Whole(self._parser.get_status_code(), self._headers, unpacked(body, self._encoding)))
 
     def _fail(self, error: Exception) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -248,16 +254,17 @@ class Connection(asyncio.Protocol):
 
 
 def unpacked(body: bytes, encoding: bytes) -> bytes:
-    """Unpack a body by its Content-Encoding (RFC 9110, 8.4); one that nobody asked for stays as it is.
+    """Unpack a body by its Content-Encoding (RFC 9110, 8.4).
 
-    Raises:
-        OSError: It is not what it says (also EOFError, zlib.error).
+    What nobody asked for, and what is not what it says, stays as it is: it came, and may be paid for.
     """
-    if encoding in {b"gzip", b"x-gzip"}:
-        return gzip.decompress(body)
-    if encoding == b"deflate":
-        try:
-            return zlib.decompress(body)
-        except zlib.error:  # many servers leave out the wrapping
-            return zlib.decompress(body, -zlib.MAX_WBITS)
+    if not body:
+        return body
+    with suppress(OSError, EOFError, zlib.error):
+        if encoding in {b"gzip", b"x-gzip"}:
+            return gzip.decompress(body)
+        if encoding == b"deflate":
+            with suppress(zlib.error):
+                return zlib.decompress(body)
+            return zlib.decompress(body, -zlib.MAX_WBITS)  # many servers leave out the wrapping
     return body

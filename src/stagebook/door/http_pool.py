@@ -68,7 +68,9 @@ class PostPool:
         self._resolved: dict[Origin, tuple[float, asyncio.Task[list[AddrInfoType]]]] = {}
         """Until when they are believed, by the loop's clock, and the addresses."""
         self._tls: ssl.SSLContext | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_at = 0.0
+        """When, by the loop's clock: uvloop's handle does not say where that is at once."""
 
     async def send(self, request: Request, headers: Mapping[str, str]) -> Response:
         """Send a post, and wait for the whole answer; redirects are answers."""
@@ -83,10 +85,10 @@ class PostPool:
         deadline = loop.time() + self._timeouts.total
         connection = self._kept(route.origin, loop) or await self._connect(request.url, route.origin, deadline, loop)
         body = request.body
-        asked = connection.ask(b"%b%d\r\n\r\n" % (route.head, len(body)), body, deadline, request.patience)
         self._asked.add(connection)
-        self._watch(connection, loop)
         try:
+            asked = connection.ask(b"%b%d\r\n\r\n" % (route.head, len(body)), body, deadline, request.patience)
+            self._watch(connection, loop)
             whole = await asked
         except GaveNothing as error:
             limit = f"within {self._timeouts.total:g} s"
@@ -155,6 +157,8 @@ class PostPool:
             raise TransportError("refused", f"cannot reach {url}: no connection in time") from error
         except (OSError, UnicodeError) as error:
             raise TransportError("refused", f"cannot reach {url}: {error}") from error
+        if not connection.open:  # before anything was written
+            raise TransportError("refused", f"cannot reach {url}: the server closed the connection at once")
         return connection
 
     async def _addresses(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> list[AddrInfoType]:
@@ -180,9 +184,10 @@ class PostPool:
         """See that somebody looks when a request is due: one alarm for all of them, not one each."""
         due = connection.due()
         if self._alarm is not None:
-            if self._alarm.when() <= due:
+            if self._alarm_at <= due:
                 return
             self._alarm.cancel()
+        self._alarm_at = due
         self._alarm = loop.call_at(due, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -209,12 +214,12 @@ def _route(url: str, headers: Mapping[str, str]) -> _Route:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise TransportError("refused", f"cannot reach {url}: {error}") from error
+        ascii_host = (parts.hostname or "").encode("idna").decode() if not url.isascii() else parts.hostname or ""
+    except ValueError as error:  # a UnicodeError is one
+        raise TransportError("refused", f"cannot reach {url!r}: {error}") from error
     secure, host = parts.scheme == "https", parts.hostname or ""
     if parts.scheme not in {"http", "https"} or not host:
         raise TransportError("refused", f"cannot reach {url}: an address begins with http:// or https:// and a host")
-    ascii_host = host if host.isascii() else host.encode("idna").decode()
     named = f"[{host}]" if ":" in host else ascii_host
     lines = {
         "Host": named if port is None else f"{named}:{port}",
@@ -231,5 +236,8 @@ def _route(url: str, headers: Mapping[str, str]) -> _Route:
     )
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     origin = Origin(secure, ascii_host, port or (443 if secure else 80))
-    written = f"POST {target} HTTP/1.1\r\n{head}Content-Length: ".encode("utf-8", "surrogateescape")
+    try:
+        written = f"POST {target} HTTP/1.1\r\n{head}Content-Length: ".encode()
+    except UnicodeError as error:
+        raise TransportError("forbidden", f"a header of a request to {url} is no text") from error
     return _Route(origin, dict(headers), written)

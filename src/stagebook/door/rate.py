@@ -5,6 +5,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 WINDOW_SECONDS: Final = 60.0
@@ -19,7 +20,7 @@ FIRST_GUESS: Final = 0.3
 LEARNING: Final = 0.05
 """Weight of one more answer in the tokens for a byte."""
 LONGEST_PAUSE: Final = 300.0
-"""Seconds; a provider that asks for more is asked again all the same after so long."""
+"""Seconds; who asks for more (a day's quota is used up) is not waited for: each call is refused, and fails."""
 
 
 class Limit(NamedTuple):
@@ -160,9 +161,10 @@ class Lane:
             return await waiter.turn
         except asyncio.CancelledError:
             if waiter.turn.done() and not waiter.turn.cancelled():  # it got its turn in the same instant
-                waiter.turn.result().end(well=True)
+                waiter.turn.result().end(well=False)
             else:
-                self._waiting.remove(waiter)
+                with suppress(ValueError):  # whoever was admitted meanwhile has cleared it away
+                    self._waiting.remove(waiter)
                 self._admit()
             raise
 
@@ -173,8 +175,10 @@ class Lane:
 
     def yield_to(self, number: int, wait: float | None) -> None:
         """Send less: close for as long as the provider asks, and halve what is under way where no limit was told."""
+        if wait is not None and wait > LONGEST_PAUSE:
+            return
         if wait is not None:
-            self._closed_until = max(self._closed_until, self._clock() + min(wait, LONGEST_PAUSE))
+            self._closed_until = max(self._closed_until, self._clock() + wait)
         if number > self._cut and (wait is None or self.limit == UNLIMITED):
             self._cut = self._number
             self._at_once = max(1.0, min(self._at_once, self._under_way) / 2)
@@ -242,7 +246,7 @@ class Lane:
 
 
 class Lanes:
-    """The ways to all models; those of all runs of a process go through the same.
+    """The ways to all models; all runs of one site, which belongs to one event loop, go through the same.
 
     Args:
         clock: Seconds, for tests.

@@ -28,11 +28,14 @@ class Stop:
         self.reason: str | None = None
         self._event = asyncio.Event()
         self._cancel: Callable[[], None] | None = None
+        self._turn_away: Callable[[], None] | None = None
 
     def finish(self, reason: str) -> None:
         """Begin nothing new."""
         self.reason = self.reason or reason
         self._event.set()
+        if self._turn_away is not None:
+            self._turn_away()
 
     def now(self, reason: str) -> None:
         """Cancel what is in flight."""
@@ -43,6 +46,12 @@ class Stop:
     def on_now(self, cancel: Callable[[], None]) -> None:
         """Say how to cancel."""
         self._cancel = cancel
+
+    def on_finish(self, turn_away: Callable[[], None]) -> None:
+        """Say how to leave what has not been sent yet."""
+        self._turn_away = turn_away
+        if self.wished:
+            turn_away()
 
     @property
     def wished(self) -> bool:
@@ -100,6 +109,7 @@ class Driver:
             WriteRefused: The ledger would not take what was made.
         """
         self._stop.on_now(self._cancel)
+        self._stop.on_finish(self._crew.door.turn_away)
         if self._crew.budget is not None:
             self._crew.budget.watch(self._heed_budget)
         self._take(self._frontier.begin())
@@ -202,6 +212,7 @@ class Driver:
             if spec.policy.on_error == "stop":
                 self._halted = True
                 self._progress.stopping = f"{key.stage} failed"
+                self._crew.door.turn_away()
                 return
         elif status is StepStatus.SKIPPED:
             counter.skipped += 1

@@ -4,12 +4,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
-from stagebook.door.rate import FIRST_GUESS, WINDOW_SECONDS, Lanes, Limit
+from stagebook.door.rate import FIRST_GUESS, SLACK_SECONDS, WINDOW_SECONDS, Lanes, Limit
 from stagebook.ledger.clock import now
 from stagebook.ledger.store import Ledger
 
 EVERY: Final = 1_000_000
 """More requests than any provider takes in a minute."""
+SECONDS: Final = 600.0
+"""Exchanges are not in order of time: all of a ledger are looked at, some millions a second."""
 _MICROSECONDS: Final = 1_000_000
 
 _LATEST: Final = """
@@ -28,9 +30,11 @@ async def keep_to(limits: Mapping[str, Limit], lanes: Lanes, ledger: Ledger) -> 
     """
     lanes.limit(limits)
     at = now()
-    since = at - int(WINDOW_SECONDS * _MICROSECONDS)
+    since = at - int((WINDOW_SECONDS + SLACK_SECONDS) * _MICROSECONDS)
     sent: defaultdict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
-    for provider, model, left, tokens in (await ledger.query(_LATEST, (since, FIRST_GUESS), limit=EVERY)).rows:
+    for provider, model, left, tokens in (
+        await ledger.query(_LATEST, (since, FIRST_GUESS), limit=EVERY, timeout=SECONDS)
+    ).rows:
         sent[str(provider), str(model)].append(((at - int(str(left))) / _MICROSECONDS, int(float(str(tokens)))))
     by_lane: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
     for (provider, model), found in sent.items():
