@@ -568,3 +568,32 @@ async def test_progress_counts_what_happens(bench: Any) -> None:
     assert (counter.expected, counter.completed, counter.calls, counter.running) == (4, 4, 4, 0)
     assert progress.cost == bench.provider.bill.total()
     assert progress.fraction() == 1.0
+
+
+async def test_headers_that_a_stage_changes_between_two_requests_are_sent_and_kept_as_they_are(bench: Any) -> None:
+    pipeline = Pipeline("fetching", input=Book)
+    address = f"{bench.provider.base_url}/chat/completions"
+    question = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Say something."}]}
+
+    @pipeline.stage()
+    async def fetch(book: Book, door: Door) -> Mark:
+        headers = {
+            "authorization": "Bearer env:OPENAI_API_KEY",
+            "x-stagebook-page": "1",
+            "x-stagebook-word": "env:WORD",
+        }
+        bench.site.environment["WORD"] = "the first word"
+        await door.post(address, json=question, headers=headers)
+        headers["x-stagebook-page"] = "2"
+        await door.post(address, json=question, headers=headers)
+        bench.site.environment["WORD"] = "the second word"
+        await door.post(address, json=question, headers=headers)
+        return Mark(word="fetched")
+
+    assert (await bench.run(pipeline, Book()))[1].finished
+    sent = [
+        (entry.headers["x-stagebook-page"], entry.headers["x-stagebook-word"]) for entry in bench.provider.bill.entries
+    ]
+    assert sent == [("1", "the first word"), ("2", "the first word"), ("2", "the second word")]
+    kept = await bench.ledger.query("SELECT request_headers FROM exchanges ORDER BY id")
+    assert [orjson.loads(str(row[0]))["x-stagebook-page"] for row in kept.rows] == ["1", "2", "2"]

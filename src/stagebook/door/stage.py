@@ -64,5 +64,5 @@ class StageDoor:
         refuse_literals(url, "an address given to the door")
         for name, value in headers.items():
             refuse_literals(value, f"the header {name!r} given to the door")
-        request = Request(method, url, segments, headers, kind="http", provider=SCRAPING)
+        request = Request(method, url, segments, dict(headers), kind="http", provider=SCRAPING)
         return (await self._door.send(request, self._journal)).response
