@@ -139,8 +139,10 @@ async def test_an_answer_is_read_in_every_form(pool: PostPool, parts: tuple[byte
         assert server.connections == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"no gzip at all", gzip.compress(b"cut off" * 50)[:-9]])
-@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br"])
+@pytest.mark.parametrize(
+    "body", [b"", b"no gzip at all", gzip.compress(b"cut off" * 50)[:-9]], ids=["empty", "no gzip", "cut off"]
+)
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br"], ids=["gzip", "deflate", "br"])
 async def test_what_is_not_packed_as_it_says_is_kept_as_it_came(pool: PostPool, body: bytes, encoding: bytes) -> None:
     head = b"HTTP/1.1 429 Slow Down\r\nRetry-After: 7\r\nContent-Encoding: %b\r\n" % encoding
     async with Server(says(sized(body, head))) as server:
