@@ -36,27 +36,54 @@ class Server:
         return self
 
     async def begin(self, tls: ssl.SSLContext | None = None) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls, limit=2**24)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._serving = serving(self._serve, tls)
+        self.port = await self._serving.__aenter__()
         self.url = f"http://127.0.0.1:{self.port}/v1/x?y=1"
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await self._serving.__aexit__(None, None, None)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        while not writer.is_closing():
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            self.heads.append(head)
+            self.bodies.append(await reader.readexactly(length))
+            await self._script(reader, writer, self.bodies[-1])
+            await writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    tls: ssl.SSLContext | None = None,
+    limit: int = 2**24,
+) -> AsyncIterator[int]:
+    """Serve on a port, and leave no connection behind."""
+    tasks: set[asyncio.Task[None] | None] = set()
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())
         try:
-            while not writer.is_closing():
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-                self.heads.append(head)
-                self.bodies.append(await reader.readexactly(length))
-                await self._script(reader, writer, self.bodies[-1])
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+                await handle(reader, writer)
             writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(one, "127.0.0.1", 0, ssl=tls, limit=limit)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+        await asyncio.sleep(0.01)  # asyncio lets go of a connection in the next turn of its loop
 
 
 def says(*parts: bytes, close: bool = False) -> Script:
@@ -262,26 +289,22 @@ async def test_a_body_that_is_still_on_its_way_is_no_silence(pool: PostPool) -> 
         writer.write(sized(b"read"))
         await writer.drain()
 
-    served = await asyncio.start_server(slowly, "127.0.0.1", 0, limit=2**20)
-    url = f"http://127.0.0.1:{served.sockets[0].getsockname()[1]}/"
-    assert (await pool.send(Request("POST", url, (body,), patience=1.0), {})).body == b"read"
-    served.close()
+    async with serving(slowly, limit=2**16) as port:
+        request = Request("POST", f"http://127.0.0.1:{port}/", (body,), patience=1.0)
+        assert (await pool.send(request, {})).body == b"read"
 
 
 async def test_a_connection_whose_request_was_answered_before_it_was_read_is_not_used_again(pool: PostPool) -> None:
     async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(sized(b"too large", b"HTTP/1.1 413 Too Large\r\n"))
-            await writer.drain()
-            await asyncio.sleep(1)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sized(b"too large", b"HTTP/1.1 413 Too Large\r\n"))
+        await writer.drain()
+        await asyncio.sleep(20)
 
-    served = await asyncio.start_server(early, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{served.sockets[0].getsockname()[1]}/"
-    for body in (bytes(30_000_000), b"small"):
-        answer = await asyncio.wait_for(pool.send(Request("POST", url, (body,)), {}), 5)
-        assert answer.status == 413
-    served.close()
+    async with serving(early) as port:
+        for body in (bytes(30_000_000), b"small"):
+            request = Request("POST", f"http://127.0.0.1:{port}/", (body,))
+            assert (await asyncio.wait_for(pool.send(request, {}), 10)).status == 413
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
