@@ -144,6 +144,8 @@ class Lane:
             weight: What it counts.
             again: It was sent before and has to be sent again: it goes before those that were not.
         """
+        if self._at_once is math.inf and not self._waiting and self.limit is UNLIMITED and self._closed_until < 0:
+            return self._begin(0.0, weight)  # as nearly always: nobody has said that there is a limit
         now = self._clock()
         if (self._waiting and not again) or self._room_at(now, weight) > now:
             return None
@@ -179,7 +181,7 @@ class Lane:
             return
         if wait is not None:
             self._closed_until = max(self._closed_until, self._clock() + wait)
-        if number > self._cut and (wait is None or self.limit == UNLIMITED):
+        if number > self._cut and (wait is None or self.limit is UNLIMITED):
             self._cut = self._number
             self._at_once = max(1.0, min(self._at_once, self._under_way) / 2)
 
@@ -188,12 +190,13 @@ class Lane:
         self._under_way -= 1
         if well and self._at_once is not math.inf:
             self._at_once += 1 / self._at_once
-        self._admit()
+        if self._waiting:
+            self._admit()
 
     def _begin(self, now: float, weight: Weight) -> Turn:
         self._number += 1
         self._under_way += 1
-        if self.limit != UNLIMITED:
+        if self.limit is not UNLIMITED:
             tokens = self._count(weight)
             self._left.append((now, tokens))
             self._tokens += tokens
@@ -207,7 +210,7 @@ class Lane:
         if self._under_way >= self._at_once and self._under_way:
             return math.inf
         at = max(now, self._closed_until)
-        if self.limit == UNLIMITED:
+        if self.limit is UNLIMITED:
             return at
         span = WINDOW_SECONDS + SLACK_SECONDS
         while self._left and self._left[0][0] <= now - span:
@@ -256,17 +259,24 @@ class Lanes:
         self._clock = clock
         self._limits: dict[str, Limit] = {}
         self._lanes: dict[str, Lane] = {}
+        self._found: dict[tuple[str | None, str | None], Lane] = {}
+        """As they were asked for."""
 
     def limit(self, limits: Mapping[str, Limit]) -> None:
         """Say what is let through, by `provider:model`, or by `provider` for all of its models together."""
         self._limits.update(limits)
+        self._found.clear()
         for name, limit in limits.items():
             self._lane(name).limit = limit
 
     def of(self, provider: str | None, model: str | None) -> Lane:
         """Give the way to a model."""
-        name = f"{provider}:{model}"
-        return self._lane(provider if name not in self._limits and provider in self._limits else name)
+        lane = self._found.get((provider, model))
+        if lane is None:
+            name = f"{provider}:{model}"
+            lane = self._lane(provider if name not in self._limits and provider in self._limits else name)
+            self._found[provider, model] = lane
+        return lane
 
     def told(self) -> str | None:
         """Say who waits and for what; None where nobody does."""
