@@ -92,6 +92,15 @@ def test_who_waits_for_a_provider_is_seen() -> None:
     assert any("41 requests wait: openai takes 3,000 requests a minute" in line for line in lines)
 
 
+def test_who_waits_for_a_provider_is_told_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagebook.cli.plain_progress.LONG_SECONDS", 0.0)
+    pipeline, said = scan(2), list[str]()
+    progress = laid_out(pipeline)
+    progress.pacing = lambda: "41 requests wait: openai takes 3,000 requests a minute"
+    PlainProgress(progress, pipeline.check(), said.append).tell()
+    assert said[0].endswith("elapsed; 41 requests wait: openai takes 3,000 requests a minute")
+
+
 def test_a_stage_at_work_is_seen_however_many_there_are() -> None:
     pipeline = scan(60)
     progress = laid_out(pipeline)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagebook.door import rate
-from stagebook.door.rate import SLACK_SECONDS, WEIGHTLESS, WINDOW_SECONDS, Lane, Lanes, Limit, Weight, read_limit
+from stagebook.door.rate import SLACK_SECONDS, WEIGHTLESS, WINDOW_SECONDS, Lane, Lanes, Limit, Turn, Weight, read_limit
 from stagebook.llm.weight import weigh
 from stagebook.model.exchange import Request
 
@@ -117,13 +117,19 @@ async def test_nobody_overtakes_but_who_was_sent_back() -> None:
     assert order == ["back", "a", "b"]
 
 
-async def test_who_is_cancelled_while_waiting_keeps_nobodys_place() -> None:
+async def crowded(waiting: int) -> tuple[Lane, Turn, list[asyncio.Task[Turn]]]:
+    """Make a lane that lets one through at a time, with one under way and others waiting."""
     lane = Lane("m")
     turn = lane.enter(WEIGHTLESS)
     assert turn is not None
     turn.refused(None)
-    waiting = [asyncio.create_task(lane.wait(WEIGHTLESS)) for _ in range(3)]
+    tasks = [asyncio.create_task(lane.wait(WEIGHTLESS)) for _ in range(waiting)]
     await asyncio.sleep(0)
+    return lane, turn, tasks
+
+
+async def test_who_is_cancelled_while_waiting_keeps_nobodys_place() -> None:
+    lane, turn, waiting = await crowded(3)
     waiting[0].cancel()
     await asyncio.sleep(0)
     turn.end(well=False)
@@ -134,12 +140,7 @@ async def test_who_is_cancelled_while_waiting_keeps_nobodys_place() -> None:
 
 
 async def test_many_who_are_cancelled_at_once_are_all_cancelled() -> None:
-    lane = Lane("m")
-    turn = lane.enter(WEIGHTLESS)
-    assert turn is not None
-    turn.refused(None)
-    waiting = [asyncio.create_task(lane.wait(WEIGHTLESS)) for _ in range(4)]
-    await asyncio.sleep(0)
+    lane, turn, waiting = await crowded(4)
     for one in waiting:
         one.cancel()
     turn.end(well=False)  # gives turns while they are being cancelled

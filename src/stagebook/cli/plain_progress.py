@@ -61,7 +61,9 @@ class PlainProgress:
         at = ", ".join(f"{stage.title} {stage.done}/{stage.expected}" for stage in busy) or "waiting"
         spent = money(Decimal(self._progress.cost) / PICODOLLARS)
         elapsed = duration(time.monotonic() - self._progress.began)
-        return f"... {at}; {count(self._progress.tokens)} tokens written, {spent}, {elapsed} elapsed"
+        pacing = self._progress.pacing()
+        held = "" if pacing is None else f"; {pacing}"
+        return f"... {at}; {count(self._progress.tokens)} tokens written, {spent}, {elapsed} elapsed{held}"
 
 
 def _summary(stage: StageProgress) -> str:
