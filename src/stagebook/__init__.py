@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from stagebook.engine.result import RunResult
     from stagebook.model.errors import Complaint, DefinitionError, RunFailed, RunInterrupted, RunPaused, StagebookError
     from stagebook.model.image import Image
-    from stagebook.model.ports import Door, Llm
+    from stagebook.model.ports import Door, Llm, Warn
+    from stagebook.model.told import Call, Outcome
 
 __all__ = [
+    "Call",
     "Children",
     "Complaint",
     "DefinitionError",
@@ -31,6 +33,7 @@ __all__ = [
     "Item",
     "Key",
     "Llm",
+    "Outcome",
     "Phase",
     "Pipeline",
     "Rows",
@@ -42,6 +45,7 @@ __all__ = [
     "StageHandle",
     "StagebookError",
     "Text",
+    "Warn",
     "aresume",
     "arun",
     "resume",
@@ -49,6 +53,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Call": "stagebook.model.told",
     "Children": "stagebook.definition.markers",
     "Complaint": "stagebook.model.errors",
     "DefinitionError": "stagebook.model.errors",
@@ -59,6 +64,7 @@ _PLACES = {
     "Item": "stagebook.definition.markers",
     "Key": "stagebook.definition.markers",
     "Llm": "stagebook.model.ports",
+    "Outcome": "stagebook.model.told",
     "Phase": "stagebook.definition.pipeline",
     "Pipeline": "stagebook.definition.pipeline",
     "Rows": "stagebook.definition.markers",
@@ -70,6 +76,7 @@ _PLACES = {
     "StageHandle": "stagebook.definition.handle",
     "StagebookError": "stagebook.model.errors",
     "Text": "stagebook.definition.markers",
+    "Warn": "stagebook.model.ports",
     "aresume": "stagebook.engine.api",
     "arun": "stagebook.engine.api",
     "resume": "stagebook.engine.api",

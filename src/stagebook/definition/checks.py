@@ -8,7 +8,7 @@ from stagebook.definition.declaration import CheckDeclared, Declared
 from stagebook.definition.function_code import Sources
 from stagebook.definition.graph import Check
 from stagebook.definition.place import nearest, problem
-from stagebook.definition.signature import Shape, Signature, hints_of, peeled
+from stagebook.definition.signature import GIVEN, Signature, hints_of, peeled
 
 
 def bind_checks(
@@ -35,7 +35,7 @@ def _bind(
     name = check.function.__name__
     hints = hints_of(declared, check.function, check.place)
     parameters = list(inspect.signature(check.function).parameters)
-    own = {one.name: one for one in signature.parameters if one.shape not in {Shape.DOOR, Shape.LLM}}
+    own = {one.name: one for one in signature.parameters if one.shape not in GIVEN}
     answers = [one for one in parameters if one in hints and peeled(hints[one]) is output]
     if len(answers) > 1:
         answers = [one for one in answers if one not in own] or answers

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from stagebook.definition.graph import Check, PromptSpec, Read, ReadKind, StageSpec
+from stagebook.definition.graph import GIVEN, Check, PromptSpec, Read, StageSpec
 
 
 def document(
@@ -58,7 +58,7 @@ def _stage(stage: StageSpec) -> dict[str, Any]:
 
 def _read(read: Read) -> dict[str, Any]:
     said: dict[str, Any] = {"parameter": read.parameter, "kind": read.kind.value}
-    if read.kind not in {ReadKind.DOOR, ReadKind.LLM}:
+    if read.kind not in GIVEN:
         said |= {"stages": list(read.stages), "type": read.type.__name__, "optional": read.optional, "item": read.item}
     return said
 

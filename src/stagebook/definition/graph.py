@@ -35,8 +35,16 @@ class ReadKind(StrEnum):
     """`Annotated[T, Item("key")]`: one named item."""
     DOOR = "door"
     """The recorded way out over HTTP."""
+    OUTCOMES = "outcomes"
+    """`list[Outcome]`: what became of the steps of one or several stages that did not simply complete."""
     LLM = "llm"
     """The recorded way to a model."""
+    WARN = "warn"
+    """A way to warn without failing."""
+
+
+GIVEN = frozenset({ReadKind.DOOR, ReadKind.LLM, ReadKind.WARN})
+"""What the engine gives, and no stage makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class Read:
     parameter: str
     kind: ReadKind
     stages: tuple[str, ...] = ()
-    """Makers, by name; empty for INPUT, DOOR and LLM."""
+    """Makers, by name; empty for the input and for what the engine gives."""
     optional: bool = False
     """`T | None`: None where the maker was skipped, or failed where it collects errors."""
     item: str | None = None
@@ -83,6 +91,8 @@ class PromptSpec:
     """The one model-written field if it is Text: then plain text is asked for. None asks for JSON by schema."""
     schema: bytes | None
     """Canonical JSON schema of what the model writes."""
+    call_field: str | None = None
+    """The field that tells of the call itself, if there is one: it is filled in, never asked for."""
     bare: bool = True
     """Whether the function's body says nothing (its return annotation is None): then it is not called."""
 

@@ -76,3 +76,11 @@ class Rows(Protocol[Row_co]):
     def __aiter__(self) -> AsyncIterator[Row_co]:
         """Read them in order."""
         ...
+
+    def items(self) -> AsyncIterator[tuple[str, Row_co]]:
+        """Read them in order, each with the key of its item."""
+        ...
+
+    async def get(self, key: str) -> Row_co | None:
+        """Read the one of an item; None where there is none."""
+        ...

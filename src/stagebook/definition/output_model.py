@@ -6,6 +6,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from stagebook.definition.markers import Key, TextMark
+from stagebook.model.told import Call
 
 
 def key_fields(model: type[BaseModel]) -> list[str]:
@@ -43,8 +44,22 @@ def text_fields(model: type[BaseModel]) -> list[str]:
 
 
 def written_fields(model: type[BaseModel]) -> list[str]:
-    """Name the fields that a language model is to write: all that are not computed."""
-    return list(model.model_fields)
+    """Name the fields that a language model is to write: all that are not computed or filled in."""
+    return [name for name, field in model.model_fields.items() if field.annotation is not Call]
+
+
+def call_field(model: type[BaseModel]) -> str | None:
+    """Name the field that tells of the call.
+
+    Raises:
+        ValueError: There are several, or it has no default.
+    """
+    found = [name for name, field in model.model_fields.items() if field.annotation is Call]
+    if len(found) > 1:
+        raise ValueError(f"{model.__name__} has several fields of type Call: {', '.join(found)}")
+    if found and model.model_fields[found[0]].is_required():
+        raise ValueError(f"{model.__name__}.{found[0]} is a Call without a default, and no model writes it")
+    return found[0] if found else None
 
 
 def _marks(hint: Any) -> list[Any]:

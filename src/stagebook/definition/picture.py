@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from stagebook.definition.graph import Graph, Read, ReadKind, StageSpec
+from stagebook.definition.graph import GIVEN, Graph, Read, ReadKind, StageSpec
 
 NARROWEST = 40
 """Columns below which a drawing is not squeezed any further."""
@@ -56,8 +56,10 @@ def _read(graph: Graph, read: Read) -> str:
     """Say what one parameter reads."""
     if read.kind is ReadKind.INPUT:
         return "input"
-    if read.kind in {ReadKind.DOOR, ReadKind.LLM}:
+    if read.kind in GIVEN:
         return f"<{read.kind.value}>"
+    if read.kind is ReadKind.OUTCOMES:
+        return f"what became of {' + '.join(read.stages)}"
     names = " + ".join(read.stages)
     if len(read.stages) > MOST_NAMED:
         names = f"{read.stages[0]} ... {read.stages[-1]} ({len(read.stages)})"

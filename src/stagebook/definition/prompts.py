@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from stagebook.definition.declaration import Declared
 from stagebook.definition.function_code import Sources, is_empty, names_used, returned_keys, texts_in
 from stagebook.definition.graph import Check, PromptSpec
-from stagebook.definition.output_model import text_fields, written_fields
+from stagebook.definition.output_model import call_field, text_fields, written_fields
 from stagebook.definition.place import nearest, problem
 from stagebook.definition.schema import NoSchema, Schemas
-from stagebook.definition.signature import Shape, Signature
+from stagebook.definition.signature import GIVEN, Shape, Signature
 from stagebook.definition.template import Template
 from stagebook.definition.template_folder import TemplateFolder
 from stagebook.model.errors import DefinitionError
@@ -58,6 +58,7 @@ def prompt_of(
         tries=declared.options.tries or TRIES,
         text_field=text_field,
         schema=None if text_field else _schema(declared, returns, schemas),
+        call_field=_call_field(declared, returns),
         bare=signature.returned.bare,
     )
 
@@ -92,7 +93,7 @@ def _compare(
     declared: Declared, signature: Signature, checks: tuple[Check, ...], template: Template, sources: Sources
 ) -> None:
     """Hold the template's variables against what the function reads and returns."""
-    given = {one.name for one in signature.parameters if one.shape not in {Shape.DOOR, Shape.LLM}}
+    given = {one.name for one in signature.parameters if one.shape not in GIVEN}
     node = sources.function(declared.function)
     if signature.returned.bare and node is not None and not is_empty(node):
         raise _wrong(
@@ -142,7 +143,7 @@ def _follow(declared: Declared, signature: Signature, template: Template, hidden
                 "and can only be read by the function",
                 "gather what the template needs in the body and return it",
             )
-        if one.name not in hidden and one.shape not in {Shape.DOOR, Shape.LLM}:
+        if one.name not in hidden and one.shape not in GIVEN:
             types[one.name] = one.hint()
     try:
         template.compare(types)
@@ -159,6 +160,13 @@ def _text_field(declared: Declared, returns: type[BaseModel]) -> str | None:
             "give it one, such as text: Text; computed fields are made from what is written",
         )
     return written[0] if len(written) == 1 and written[0] in text_fields(returns) else None
+
+
+def _call_field(declared: Declared, returns: type[BaseModel]) -> str | None:
+    try:
+        return call_field(returns)
+    except ValueError as error:
+        raise _wrong(declared, str(error), "keep one, written as call: Call = Call()") from error
 
 
 def _schema(declared: Declared, returns: type[BaseModel], schemas: Schemas) -> bytes:

@@ -12,7 +12,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchema
 from pydantic_core import core_schema
 
 from stagebook.definition.function_code import Sources
+from stagebook.definition.output_model import written_fields
 from stagebook.model.image import Image
+from stagebook.model.told import Call
 
 
 class NoSchema(Exception):
@@ -42,7 +44,7 @@ class Schemas:
         return self._make(model, "validation")
 
     def asked_for(self, model: type[BaseModel]) -> bytes:
-        """Make the schema of what a language model writes: as `written`, and no pictures.
+        """Make the schema of what a language model writes: as `written`, no pictures, and nothing that is filled in.
 
         Raises:
             NoSchema: A field has no JSON form, or is a picture.
@@ -50,7 +52,15 @@ class Schemas:
         made = self._make(model, "validation")
         if Image in self._inside[model]:
             raise NoSchema("a language model writes no pictures")
-        return made
+        written = written_fields(model)
+        if len(written) == len(model.model_fields):
+            return made
+        document = orjson.loads(made)
+        for name in set(model.model_fields) - set(written):
+            document["properties"].pop(name, None)
+        if b'"#/$defs/Call"' not in orjson.dumps({**document, "$defs": {}}):
+            document.get("$defs", {}).pop(Call.__name__, None)
+        return orjson.dumps({key: value for key, value in document.items() if key != "$defs" or value})
 
     def kept(self, model: type[BaseModel]) -> bytes:
         """Make the schema of what the ledger keeps, computed fields included.

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from stagebook.definition.declaration import Declared
 from stagebook.definition.markers import ChildrenMark, From, Item, Rows, Skip
 from stagebook.definition.place import Place, problem
-from stagebook.model.ports import Door, Llm
+from stagebook.model.ports import Door, Llm, Warn
 
 STREAMS = (
     abc.Iterator,
@@ -39,6 +39,12 @@ class Shape(Enum):
     CHILDREN = "Children[T]"
     DOOR = "Door"
     LLM = "Llm"
+    WARN = "Warn"
+
+
+ENGINES: tuple[tuple[object, Shape], ...] = ((Door, Shape.DOOR), (Llm, Shape.LLM), (Warn, Shape.WARN))
+"""Types of parameters that the engine itself gives."""
+GIVEN = frozenset(shape for _, shape in ENGINES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class Parameter:
     name: str
     shape: Shape
     type: type[BaseModel]
-    """The model of one value; for DOOR and LLM it says nothing."""
+    """The model of one value; for what the engine gives it says nothing."""
     optional: bool = False
     source: From | None = None
     item: str | None = None
@@ -166,8 +172,9 @@ def _parameter(declared: Declared, name: str, hint: Any) -> Parameter | None:
             raise _wrong(
                 declared, f"parameter {name!r} has a bare {mark.__name__}", f"say which: {mark.__name__}('...')"
             )
-    if hint is Door or hint is Llm:
-        return Parameter(name, Shape.DOOR if hint is Door else Shape.LLM, BaseModel)
+    given = next((shape for kind, shape in ENGINES if hint is kind), None)
+    if given is not None:
+        return Parameter(name, given, BaseModel)
     shape, inner = _shape(marks, hint)
     if shape is None:
         return None

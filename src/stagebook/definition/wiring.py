@@ -6,7 +6,7 @@ also be of a class made from the parameter's type.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel
 
@@ -14,8 +14,9 @@ from stagebook.definition.declaration import Declared, Source
 from stagebook.definition.graph import Read, ReadKind
 from stagebook.definition.markers import From
 from stagebook.definition.place import nearest, problem
-from stagebook.definition.signature import Parameter, Shape, Signature
+from stagebook.definition.signature import GIVEN, Parameter, Shape, Signature
 from stagebook.model.errors import DefinitionError
+from stagebook.model.told import Outcome
 
 GATHERED = {Shape.LIST: ReadKind.LIST, Shape.ROWS: ReadKind.ROWS}
 
@@ -88,9 +89,11 @@ class Wiring:
         )
 
     def _bind(self, reader: Maker, parameter: Parameter, said: Source | None) -> Read:
-        if parameter.shape is Shape.DOOR or parameter.shape is Shape.LLM:
-            return Read(parameter.name, ReadKind.DOOR if parameter.shape is Shape.DOOR else ReadKind.LLM)
+        if parameter.shape in GIVEN:
+            return Read(parameter.name, ReadKind(parameter.shape.name.lower()))
         source = _as_from(said) if said is not None else parameter.source
+        if parameter.type is Outcome:
+            return self._outcomes(reader, parameter, source)
         if source is not None:
             makers = self._said(reader, parameter, source)
         elif parameter.type is self._input:
@@ -119,6 +122,18 @@ class Wiring:
                 f"annotate it with {parameter.type.__name__}",
             )
         return Read(parameter.name, ReadKind.INPUT, (), parameter.optional, None, parameter.type)
+
+    def _outcomes(self, reader: Maker, parameter: Parameter, source: From | None) -> Read:
+        """Bind a parameter that reads what became of steps; any stage has some, whatever it makes."""
+        if parameter.shape is not Shape.LIST or source is None:
+            raise self._wrong(
+                reader,
+                f"parameter {parameter.name!r} is {parameter.written()}, and it is not said of which stages",
+                "annotate it with Annotated[list[Outcome], From('stage', ...)]",
+            )
+        anything = replace(parameter, type=BaseModel)
+        names = tuple(one.name for one in self._said(reader, anything, source))
+        return Read(parameter.name, ReadKind.OUTCOMES, names, type=Outcome)
 
     def _said(self, reader: Maker, parameter: Parameter, source: From) -> list[Maker]:
         """Find the stages that `From` or `reads=` names."""

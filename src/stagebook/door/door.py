@@ -10,7 +10,7 @@ from typing import NamedTuple
 import orjson
 
 from stagebook.door.budget import Budget, Hold
-from stagebook.door.journal import Journal
+from stagebook.door.journal import Answered, Journal
 from stagebook.door.rate import WEIGHTLESS, Lane, Lanes, Turn, Weight
 from stagebook.door.retry import RETRIED_STATUSES, RetryPolicy, asked_wait
 from stagebook.door.secrets import REFERENCE, blot, redact, resolve
@@ -125,6 +125,7 @@ class OutwardDoor:
             headers = orjson.loads(recorded.response_headers or b"{}")
             response = Response(recorded.http_status or 200, headers, body, recorded.id, replayed=True)
             if settles is None or settles(response):
+                journal.last = None
                 return Sent(response, free=journal.is_free(recorded))
         prepared = now()
         revealed = self._reveal(request)
@@ -325,8 +326,10 @@ class OutwardDoor:
         kept = {name: redact(value, secrets) for name, value in answer.headers.items()}
         response = Response(answer.status, kept, body, exchange)
         charge = meter(response) if meter is not None else None
-        received = ExchangeReceived(exchange, answer.status, orjson.dumps(kept), body, charge, now())
+        at = now()
+        received = ExchangeReceived(exchange, answer.status, orjson.dumps(kept), body, charge, at)
         await ledger.write(*journal.held(), *late, received)
+        journal.last = Answered(request.model or "", charge, sent.sent_at, at)
         if charge is not None and charge.usage.input_tokens:  # without any, it tells that a job has begun
             self._paid(charge, journal, hold)
             if turn is not None:

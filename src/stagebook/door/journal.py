@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from stagebook.ledger.facts import Fact
 from stagebook.model.records import RecordedExchange
@@ -9,6 +10,17 @@ from stagebook.model.status import ExchangeState
 from stagebook.model.usage import Charge
 
 ANSWERED = frozenset({ExchangeState.RECEIVED, ExchangeState.PARSED})
+
+
+class Answered(NamedTuple):
+    """The call that brought an answer."""
+
+    model: str
+    """As it was asked for; empty where no model was."""
+    charge: Charge | None
+    sent_at: int
+    """Microseconds since 1970."""
+    received_at: int
 
 
 class Journal:
@@ -28,7 +40,19 @@ class Journal:
         holds: Whether what nobody waits for is held until something is written that somebody waits for.
     """
 
-    __slots__ = ("_answers", "_counts", "_free", "_held", "_latest", "attempt", "holds", "on_charge", "run", "step")
+    __slots__ = (
+        "_answers",
+        "_counts",
+        "_free",
+        "_held",
+        "_latest",
+        "attempt",
+        "holds",
+        "last",
+        "on_charge",
+        "run",
+        "step",
+    )
 
     def __init__(
         self,
@@ -44,6 +68,8 @@ class Journal:
         self.on_charge = on_charge
         self.holds = holds
         self._held: tuple[Fact, ...] = ()
+        self.last: Answered | None = None
+        """What was answered last, unless it was answered from the ledger."""
         self.run = run
         self.step = step
         self.attempt = attempt

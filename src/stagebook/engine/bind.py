@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import BaseModel
 
-from stagebook.definition.graph import Read, ReadKind, StageSpec
+from stagebook.definition.graph import GIVEN, Read, ReadKind, StageSpec
+from stagebook.engine.outcomes import Outcomes
 from stagebook.engine.outputs import Outputs
 from stagebook.engine.plan import Rules, StepKey
 from stagebook.model.errors import MissingOutput
@@ -40,12 +41,26 @@ class RowsOf:
     def __init__(self, outputs: Outputs, keys: Sequence[StepKey]) -> None:
         self._outputs = outputs
         self._keys = keys
+        self._stages = dict.fromkeys(key.stage for key in keys)
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._outputs.rows(self._keys)
+
+    async def items(self) -> AsyncIterator[tuple[str, Any]]:
+        """Read them in order, each with its key; see `stagebook.Rows.items`."""
+        for key in self._keys:
+            yield key.item, await self._outputs.read(key)
+
+    async def get(self, key: str) -> Any:
+        """Read the one of an item; see `stagebook.Rows.get`."""
+        for stage in self._stages:
+            found = StepKey(stage, key)
+            if self._outputs.live(found) is not None:
+                return await self._outputs.read(found)
+        return None
 
 
 class Binder:
@@ -56,13 +71,17 @@ class Binder:
         outputs: What was made.
         run_input: The run's input, validated.
         input_hash: Of its JSON.
+        outcomes: What became of its steps.
     """
 
-    def __init__(self, rules: Rules, outputs: Outputs, run_input: BaseModel, input_hash: bytes) -> None:
+    def __init__(
+        self, rules: Rules, outputs: Outputs, run_input: BaseModel, input_hash: bytes, outcomes: Outcomes
+    ) -> None:
         self._rules = rules
         self._outputs = outputs
         self._input = run_input
         self._input_hash = input_hash
+        self._outcomes = outcomes
 
     async def bind(self, spec: StageSpec, item: str) -> Bound:
         """Read everything that a step's parameters name.
@@ -74,7 +93,7 @@ class Binder:
         record: dict[str, Any] = {}
         digest = blake2b(spec.name.encode(), digest_size=DIGEST_SIZE)
         for read in spec.reads:
-            if read.kind in {ReadKind.DOOR, ReadKind.LLM}:
+            if read.kind in GIVEN:
                 continue
             digest.update(b"\0" + read.parameter.encode() + b"\0")
             if read.kind is ReadKind.INPUT:
@@ -83,6 +102,12 @@ class Binder:
                 record[read.parameter] = "input"
                 continue
             keys = self._keys(spec, read, item)
+            if read.kind is ReadKind.OUTCOMES:
+                told = await self._outcomes.told(keys)
+                values[read.parameter] = told
+                digest.update(orjson.dumps([one.model_dump(mode="json") for one in told]))
+                record[read.parameter] = {"stages": list(read.stages), "count": len(told)}
+                continue
             found = [(key, live) for key in keys if (live := self._outputs.live(key)) is not None]
             for key, live in found:
                 digest.update(key.item.encode() + b"\0" + live.content_hash)
@@ -101,6 +126,9 @@ class Binder:
             return [StepKey(maker.name, rules.above(spec, item, maker.axis))]
         if read.kind is ReadKind.PICK:
             return [StepKey(name, read.item or "") for name in read.stages]
+        if read.kind is ReadKind.OUTCOMES:
+            makers = [rules.specs[name] for name in read.stages]
+            return [StepKey(one.name, key) for one in makers for key in rules.in_order(rules.items(one), one.axis)]
         above = spec.axis if read.kind is ReadKind.CHILDREN else ()
         keys: list[StepKey] = []
         for name in read.stages:

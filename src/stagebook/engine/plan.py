@@ -13,7 +13,7 @@ from stagebook.definition.graph import Graph, Read, ReadKind, StageSpec
 from stagebook.model.records import WHOLE
 from stagebook.model.status import StepStatus
 
-GATHERS = frozenset({ReadKind.LIST, ReadKind.BY_STAGE, ReadKind.BY_ITEM, ReadKind.ROWS})
+GATHERS = frozenset({ReadKind.LIST, ReadKind.BY_STAGE, ReadKind.BY_ITEM, ReadKind.ROWS, ReadKind.OUTCOMES})
 SINGLES = frozenset({ReadKind.OUTPUT, ReadKind.ITEM})
 UNUSABLE = frozenset({StepStatus.SKIPPED, StepStatus.FAILED})
 

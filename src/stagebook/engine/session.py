@@ -17,6 +17,7 @@ from stagebook.door.secrets import refuse_literals
 from stagebook.door.transport import HttpTransport, Timeouts, Transport
 from stagebook.engine.bind import Binder
 from stagebook.engine.drive import PAUSED, Driver, Ended, Stop
+from stagebook.engine.outcomes import Outcomes
 from stagebook.engine.outputs import Outputs
 from stagebook.engine.pacing import keep_to
 from stagebook.engine.plan import Frontier, State, scope
@@ -245,7 +246,7 @@ async def _drive(
         ledger=ledger,
         run=run.id,
         fence=claim.fence,
-        binder=Binder(frontier.rules, shelf, run_input, content_hash(run.input)),
+        binder=Binder(frontier.rules, shelf, run_input, content_hash(run.input), Outcomes(site.ledger, run.id)),
         outputs=shelf,
         door=door,
         client=ModelClient(door, site.environment, prices),

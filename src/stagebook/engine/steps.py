@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -16,6 +16,7 @@ from stagebook.door.door import OutwardDoor
 from stagebook.door.journal import Journal
 from stagebook.door.stage import StageDoor
 from stagebook.engine.bind import Binder, Bound
+from stagebook.engine.calls import with_call
 from stagebook.engine.fingerprint import of_computing, of_prompt
 from stagebook.engine.handover import Handover
 from stagebook.engine.items import ItemKeeper
@@ -155,6 +156,8 @@ class StepRunner:
             elif read.kind is ReadKind.LLM:
                 model = self._crew.settings.model_of(work.spec)
                 bound.values[read.parameter] = StageLlm(self._crew.client, work.journal, model)
+            elif read.kind is ReadKind.WARN:
+                bound.values[read.parameter] = work.warn
         if not (work.spec.is_async or work.spec.streams or work.spec.checks):
             return await self._compute(work, bound)
         made = await self._call(work.spec, bound.values)
@@ -236,10 +239,14 @@ class StepRunner:
 
         async def read(text: str, last: bool) -> tuple[bytes, list[str]]:  # noqa: FBT001  a Reader's shape
             value = parse(text)
+            if prompt.call_field is not None:
+                value = await with_call(value, prompt.call_field, work.journal, crew.ledger)
             return kept(value), await self._checked(spec, value, bound.values, last=last)
 
         async def salvage(text: str, last: bool) -> tuple[bytes, list[str]]:  # noqa: ARG001, FBT001  a Reader's shape
             value = relaxed_value(spec.output, prompt.text_field, text)
+            if prompt.call_field is not None:
+                value = await with_call(value, prompt.call_field, work.journal, crew.ledger)
             return kept(value), []
 
         answer = await crew.client.ask(
@@ -304,9 +311,8 @@ class StepRunner:
         """Make the facts of a completed step; of an output that is live already, none."""
         crew, key, at = self._crew, work.key, now()
         digest = content_hash(data)
-        ended = StepEnded(
-            work.step, crew.run, crew.fence, work.attempt, StepStatus.COMPLETED, at, warnings=tuple(warnings)
-        )
+        said = (*work.warnings, *warnings)
+        ended = StepEnded(work.step, crew.run, crew.fence, work.attempt, StepStatus.COMPLETED, at, warnings=said)
         before = crew.outputs.live(key)
         if before is not None and before.content_hash == digest:
             return _Unit((ended,), None, data)
@@ -336,8 +342,11 @@ class StepRunner:
             self._start(work, None, Bound({}, b"{}", b""))
         kind = type(error).__name__ if error is not None else None
         crew = self._crew
-        ended = StepEnded(work.step, crew.run, crew.fence, work.attempt, status, now(), reason, kind, final=final)
+        said = tuple(work.warnings)
+        ended = StepEnded(work.step, crew.run, crew.fence, work.attempt, status, now(), reason, kind, said, final=final)
         await crew.ledger.write(*work.journal.held(), ended)
+        if final:
+            crew.progress.warnings.extend(f"{name(work.key)}: {warning}" for warning in said)
         return status
 
 
@@ -351,6 +360,12 @@ class _Work:
     attempt: int
     journal: Journal
     started: bool = False
+    warnings: list[str] = field(default_factory=list)
+    """What its function warned of."""
+
+    def warn(self, text: str) -> None:
+        """Implement `stagebook.Warn`."""
+        self.warnings.append(str(text))
 
 
 class _Unit(NamedTuple):

@@ -1,4 +1,4 @@
-"""The two ways out that a stage can take by type: the door (recorded HTTP) and a model (recorded turns)."""
+"""What a stage can take by type: the door (recorded HTTP), a model (recorded turns), and a way to warn."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
@@ -51,6 +51,19 @@ class Door(Protocol):
 
         Raises:
             UsageError: The extra `stagebook[sdk]` is not installed, or an option would lead around the record.
+        """
+        ...
+
+
+@runtime_checkable
+class Warn(Protocol):
+    """What a stage's function says without failing: each sentence is kept as a warning of its step."""
+
+    def __call__(self, text: str) -> None:
+        """Warn; from any thread.
+
+        Args:
+            text: One sentence: what is wrong, and where.
         """
         ...
 

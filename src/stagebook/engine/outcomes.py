@@ -1,0 +1,49 @@
+"""What became of the steps of a run, as its own stages read it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from stagebook.engine.plan import StepKey
+from stagebook.ledger.store import Ledger
+from stagebook.model.status import StepStatus
+from stagebook.model.told import Outcome
+
+_TOLD: Final = """
+SELECT item, status, reason, warnings FROM steps
+WHERE run = ? AND stage = ? AND (status IN ('failed', 'skipped') OR warnings IS NOT NULL)
+"""
+_MOST: Final = 1 << 30
+"""Rows: all of them, since what is left out would be taken for completed."""
+_SECONDS: Final = 600.0
+
+
+class Outcomes:
+    """Reads what became of steps.
+
+    Args:
+        ledger: Where they are.
+        run: Id of the run.
+    """
+
+    def __init__(self, ledger: Ledger, run: int) -> None:
+        self._ledger = ledger
+        self._run = run
+
+    async def told(self, keys: Sequence[StepKey]) -> list[Outcome]:
+        """Read those that did not simply complete, in the order of the keys."""
+        await self._ledger.write()  # skipped steps are written without waiting
+        found: dict[StepKey, Outcome] = {}
+        for stage in dict.fromkeys(key.stage for key in keys):
+            table = await self._ledger.query(_TOLD, (self._run, stage), limit=_MOST, timeout=_SECONDS)
+            for item, status, reason, warnings in table.rows:
+                one = Outcome(
+                    stage=stage,
+                    item=str(item),
+                    status=StepStatus(str(status)),
+                    reason=None if reason is None else str(reason),
+                    warnings=() if warnings is None else tuple(orjson.loads(str(warnings))),
+                )
+                found[StepKey(stage, one.item)] = one
+        return [found[key] for key in keys if key in found]
