@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stagebook.definition.pipeline import Phase, Pipeline
     from stagebook.engine.api import aresume, arun, resume, run
     from stagebook.engine.result import RunResult
+    from stagebook.llm.endpoint import Endpoint
     from stagebook.model.errors import Complaint, DefinitionError, RunFailed, RunInterrupted, RunPaused, StagebookError
     from stagebook.model.image import Image
     from stagebook.model.ports import Door, Llm, Warn
@@ -27,6 +28,7 @@ __all__ = [
     "Complaint",
     "DefinitionError",
     "Door",
+    "Endpoint",
     "From",
     "Graph",
     "Image",
@@ -58,6 +60,7 @@ _PLACES = {
     "Complaint": "stagebook.model.errors",
     "DefinitionError": "stagebook.model.errors",
     "Door": "stagebook.model.ports",
+    "Endpoint": "stagebook.llm.endpoint",
     "From": "stagebook.definition.markers",
     "Graph": "stagebook.definition.graph",
     "Image": "stagebook.model.image",

@@ -7,6 +7,7 @@ from typing import Final
 
 from stagebook.cli.console import stdout_kept_clean
 from stagebook.cli.driving import Outcome, Telling, drive, finish
+from stagebook.cli.given_endpoints import read_endpoints
 from stagebook.cli.given_input import read_input
 from stagebook.cli.report import HOSTED
 from stagebook.definition.graph import Graph
@@ -42,6 +43,8 @@ class Typed:
     lenient: bool
     tries: int | None
     tags: tuple[str, ...]
+    endpoints: tuple[str, ...] = ()
+    """`--endpoint`, each as it stands."""
 
     def again(self) -> list[str]:
         """The words that run the same on a hosted model."""
@@ -52,7 +55,8 @@ class Typed:
         """Read what changes how the run goes.
 
         Raises:
-            InputError: Two models are given for everything, or for one stage; a price or a limit is for no model.
+            InputError: Two models are given for everything, or for one stage; a price or a limit is for no model; an
+                endpoint cannot be used.
             UsageError: The budget is no amount.
         """
         general: str | None = None
@@ -86,6 +90,7 @@ class Typed:
             budget=None if self.budget is None else picodollars(self.budget),
             prices={model: price for model, _, price in given},
             limits={name: limit for name, _, limit in limited},
+            endpoints=read_endpoints(self.endpoints),
         )
         return chosen if self.concurrency is None else replace(chosen, concurrency=self.concurrency)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from stagebook.cli.console import notes, print_json, results
 from stagebook.cli.options import json_option
 from stagebook.llm.fetching import fetch
-from stagebook.llm.providers import LOCAL, PROVIDERS, endpoint
+from stagebook.llm.providers import LOCAL, PROVIDERS, reach
 from stagebook.llm.weights import MODELS, find_weights, known, locate, model_folder
 from stagebook.model.errors import InputError, MissingKey, ModelNotInstalled
 
@@ -56,7 +56,7 @@ def _short(provider: dict[str, Any]) -> str:
 
 def _provider(name: str) -> dict[str, Any]:
     try:
-        reached = endpoint(name, os.environ)
+        reached = reach(name, os.environ)
     except (MissingKey, InputError) as error:
         return {"provider": name, "usable": False, "address": None, "mend": str(error)}
     return {"provider": name, "usable": True, "address": reached.url, "mend": None}

@@ -26,6 +26,13 @@ from stagebook.cli.options import json_option, ledger_option
 @click.option(
     "--limit", "limits", multiple=True, metavar="M=RPM/TPM", help="Requests and tokens a minute, as in openai=3000/2M."
 )
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="NAME=FILE|URL",
+    help="An HTTP endpoint of your own, asked as endpoint:NAME; FILE.json says its shape.",
+)
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most steps at once. [default: 16]")
 @click.option("--lenient", is_flag=True, help="Accept a last answer that fails its checks, with a warning.")
 @click.option("--tries", type=click.IntRange(min=1), metavar="N", help="Most answers asked for where checks complain.")
@@ -43,6 +50,7 @@ def run(
     budget: str | None,
     prices: tuple[str, ...],
     limits: tuple[str, ...],
+    endpoints: tuple[str, ...],
     concurrency: int | None,
     lenient: bool,
     tries: int | None,
@@ -58,7 +66,9 @@ def run(
     """
     from stagebook.cli.beginning import Typed, begin_run  # noqa: PLC0415  half a second that `--help` need not wait
 
-    typed = Typed(pipeline, inputs, settings, models, until, budget, prices, limits, concurrency, lenient, tries, tags)
+    typed = Typed(
+        pipeline, inputs, settings, models, until, budget, prices, limits, concurrency, lenient, tries, tags, endpoints
+    )
     if estimate:
         from stagebook.cli.estimate import show_estimate  # noqa: PLC0415  as above
 

@@ -82,7 +82,8 @@ class PostPool:
                 self._routes.clear()
             route = self._routes[request.url] = _route(request.url, headers)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeouts.total
+        total = request.timeout or self._timeouts.total
+        deadline = loop.time() + total
         connection = self._kept(route.origin, loop) or await self._connect(request.url, route.origin, deadline, loop)
         body = request.body
         self._asked.add(connection)
@@ -91,7 +92,7 @@ class PostPool:
             self._watch(connection, loop)
             whole = await asked
         except GaveNothing as error:
-            limit = f"within {self._timeouts.total:g} s"
+            limit = f"within {total:g} s"
             silence = f"no byte of an answer for {request.patience or 0:g} s"
             what = f"gave {silence}" if error.silent else f"gave no answer {limit}"
             raise TransportError("timeout", f"{request.url} {what}") from error

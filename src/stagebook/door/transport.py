@@ -103,7 +103,7 @@ class HttpTransport:
         """Send over HTTP; only what GET asked for is followed when it has moved, every hop looked at anew."""
         session = self._open()
         url, given = request.url, dict(headers)
-        total, connect = self._timeouts.total, self._timeouts.connect
+        total, connect = request.timeout or self._timeouts.total, self._timeouts.connect
         limit = aiohttp.ClientTimeout(total=total, connect=connect, sock_read=request.patience)
         try:
             for _ in range(MOST_HOPS):

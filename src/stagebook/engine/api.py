@@ -18,6 +18,7 @@ from stagebook.engine.settings import Dollars, Settings, picodollars
 from stagebook.ledger.claim import Claim
 from stagebook.ledger.location import MEMORY, locate
 from stagebook.ledger.store import Ledger
+from stagebook.llm.endpoint import Endpoint
 from stagebook.model.errors import InputError, RunFailed, RunInterrupted, RunPaused, UsageError
 from stagebook.model.records import Run
 from stagebook.model.status import RunStatus, Wish
@@ -40,6 +41,7 @@ def run(
     budget: Dollars | None = None,
     prices: Mapping[str, str] | None = None,
     limits: Mapping[str, str] | None = None,
+    endpoints: Mapping[str, Endpoint] | None = None,
     lenient: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
@@ -59,6 +61,7 @@ def run(
             million tokens read, a slash, for a million written, as in `{"openai:my-model": "0.40/1.60"}`.
         limits: `provider:model` or `provider` -> what it lets through in any minute: requests, a slash, tokens, as in
             `{"openai": "3000/2M"}`. A 429 slows down in any case.
+        endpoints: Name -> an HTTP endpoint of any shape, asked as `endpoint:NAME`.
         lenient: Accept a prompt's last answer with a warning when its tries are used up.
         tags: Labels to find the run by.
         check: Raise where the run did not end well; otherwise its status tells.
@@ -82,6 +85,7 @@ def run(
             budget=budget,
             prices=prices,
             limits=limits,
+            endpoints=endpoints,
             lenient=lenient,
             tags=tags,
             check=check,
@@ -113,6 +117,7 @@ async def arun(
     budget: Dollars | None = None,
     prices: Mapping[str, str] | None = None,
     limits: Mapping[str, str] | None = None,
+    endpoints: Mapping[str, Endpoint] | None = None,
     lenient: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
@@ -131,6 +136,7 @@ async def arun(
         budget=allowed,
         prices=dict(prices or {}),
         limits=dict(limits or {}),
+        endpoints=dict(endpoints or {}),
     )
     if concurrency is not None:
         chosen = replace(chosen, concurrency=concurrency)

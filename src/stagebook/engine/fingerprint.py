@@ -18,7 +18,8 @@ def of_computing(spec: StageSpec, read: bytes) -> bytes:
 def of_prompt(spec: StageSpec, prompt: PromptSpec, request: Request) -> bytes:
     """Fingerprint a prompt's step: the rendered request (model, parameters and schema are in it) and its checks.
 
-    The address is left out, so that a server moved elsewhere changes nothing.
+    The address is left out, so that a server moved elsewhere changes nothing; but not that of an endpoint of one's own,
+    of which nothing else may be known.
 
     Args:
         spec: The stage.
@@ -27,7 +28,8 @@ def of_prompt(spec: StageSpec, prompt: PromptSpec, request: Request) -> bytes:
     """
     checks = [check.code_hash for check in spec.checks]
     model = f"{request.provider}:{request.model}".encode()
-    return _hash(b"prompt", model, (prompt.text_field or "").encode(), *checks, request.body_hash)
+    own = (request.read_as,) if request.read_as else ()
+    return _hash(b"prompt", model, (prompt.text_field or "").encode(), *checks, *own, request.body_hash)
 
 
 def _hash(*parts: bytes) -> bytes:

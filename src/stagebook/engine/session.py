@@ -103,8 +103,9 @@ def check_models(graph: Graph, settings: Settings, site: Site) -> None:
         MissingKey: A key is not set.
         UsageError: There is a budget, and nobody knows what a model costs.
     """
-    worst = WorstCases(settings.price_book()) if settings.budget is not None else None
-    client = ModelClient(OutwardDoor(site.ledger, {}, environment=site.environment), site.environment)
+    worst = WorstCases(settings.price_book(), settings.endpoints) if settings.budget is not None else None
+    door = OutwardDoor(site.ledger, {}, environment=site.environment)
+    client = ModelClient(door, site.environment, endpoints=settings.endpoints)
     for name in scope(graph, settings.until):
         spec = graph.stages[name]
         model = settings.model_of(spec)
@@ -249,7 +250,7 @@ async def _drive(
         binder=Binder(frontier.rules, shelf, run_input, content_hash(run.input), Outcomes(site.ledger, run.id)),
         outputs=shelf,
         door=door,
-        client=ModelClient(door, site.environment, prices),
+        client=ModelClient(door, site.environment, prices, settings.endpoints),
         settings=settings,
         progress=progress,
         threads=site.threads,

@@ -1,5 +1,6 @@
 """What is chosen for one run; kept with the run, so that resume goes on as it began."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
@@ -9,6 +10,7 @@ import orjson
 from stagebook.definition.graph import Graph, ReadKind, StageSpec
 from stagebook.door.rate import Limit, read_limit
 from stagebook.door.retry import RetryPolicy
+from stagebook.llm.endpoint import Endpoint
 from stagebook.llm.prices import PriceBook, given_rate
 from stagebook.llm.providers import alternatives, split_model
 from stagebook.llm.worst_case import price_list
@@ -19,6 +21,8 @@ Dollars = Decimal | float | str
 """An amount of US dollars as it is given: a number, or its text."""
 MOST_DOLLARS = 9_000_000
 """What still fits into 64 bits as picodollars."""
+ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What an endpoint may be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Settings:
 
     limits: Mapping[str, str] = field(default_factory=dict)
     """`provider:model` or `provider` -> what it lets through in a minute, as typed: requests, a slash, tokens."""
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    """Endpoints of one's own, asked as `endpoint:NAME`."""
 
     def with_budget(self, budget: "Dollars | None") -> "Settings":
         """Change the budget; None keeps the one that there is.
@@ -106,6 +112,9 @@ class Settings:
         for model in (*self.models.values(), *([self.model] if self.model is not None else ())):
             for one in alternatives(model):
                 split_model(one)
+        unclear = next((name for name in self.endpoints if not ENDPOINT_NAME.fullmatch(name)), None)
+        if unclear is not None:
+            raise UsageError(f"an endpoint cannot be called {unclear!r}; use letters, digits, dots and dashes")
         self.price_book()
         self.rate_limits()
         if self.concurrency < 1:
@@ -116,7 +125,8 @@ class Settings:
         default = Settings()
         names = (one.name for one in fields(self))
         return orjson.dumps(
-            {name: getattr(self, name) for name in names if getattr(self, name) != getattr(default, name)}
+            {name: getattr(self, name) for name in names if getattr(self, name) != getattr(default, name)},
+            default=_plain,
         )
 
     @classmethod
@@ -126,7 +136,16 @@ class Settings:
         found = {key: value for key, value in orjson.loads(data).items() if key in known}
         if "retry" in found:
             found["retry"] = RetryPolicy(**found["retry"])
+        if "endpoints" in found:
+            found["endpoints"] = {name: Endpoint(**told) for name, told in found["endpoints"].items()}
         return cls(**found)
+
+
+def _plain(value: object) -> object:
+    """Give an endpoint as JSON has it."""
+    if isinstance(value, Endpoint):
+        return value.model_dump(mode="json", exclude_defaults=True)
+    raise TypeError(type(value).__name__)
 
 
 def asks(spec: StageSpec) -> bool:

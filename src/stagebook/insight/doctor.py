@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from stagebook.definition.loading import find, installed
-from stagebook.llm.providers import LOCAL, PROVIDERS, Provider, endpoint
+from stagebook.llm.providers import LOCAL, PROVIDERS, Provider, reach
 from stagebook.llm.weights import MODELS, find_weights
 from stagebook.model.errors import InputError, MissingKey, ModelNotInstalled, StagebookError
 
@@ -101,7 +101,7 @@ def providers(environment: Mapping[str, str]) -> Iterator[Finding]:
 def _provider(provider: Provider, environment: Mapping[str, str]) -> Finding:
     key_set = bool(environment.get(provider.key_env or "", "").strip())
     try:
-        reached = endpoint(provider.name, environment)
+        reached = reach(provider.name, environment)
     except MissingKey:
         mend = f"set {provider.key_env}"
         return Finding("provider", provider.name, MISSING, "no key", mend, {"key": provider.key_env, "key_set": False})

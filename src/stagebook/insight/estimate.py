@@ -18,8 +18,8 @@ from stagebook.insight.history import History
 from stagebook.insight.longest_answer import longest
 from stagebook.insight.trend import NOTHING, Range, predict
 from stagebook.llm.prices import PriceBook, Rate
-from stagebook.llm.providers import PROVIDERS, alternatives, split_model
-from stagebook.llm.worst_case import is_free
+from stagebook.llm.providers import alternatives, codec_of, split_model
+from stagebook.llm.worst_case import is_free, price_list
 from stagebook.model.prompt import Prompt
 from stagebook.model.usage import Usage
 
@@ -119,6 +119,7 @@ class _Stage:
         self._size = size
         self._given = given
         self._prices = prices
+        self._endpoints = settings.endpoints
         self._past = past
         self._model = settings.model_of(spec) or (spec.prompt.model if spec.prompt is not None else None)
         typed = settings.model is not None or spec.name in settings.models
@@ -154,8 +155,8 @@ class _Stage:
             return None
         messages = prompt.template.render({read.parameter: self._given for read in spec.reads})
         question = Prompt(messages, prompt.sampling, spec.output.__name__ if prompt.schema else None, prompt.schema)
-        provider, name = split_model(self._names()[0])
-        return sum(map(len, PROVIDERS[provider].codec.encode(question, name)))
+        model = self._names()[0]
+        return sum(map(len, codec_of(model, self._endpoints).encode(question, split_model(model)[1])))
 
     def _rendered(self, prompt: PromptSpec | None, body: int) -> StageEstimate:
         """Count what can be counted, and learn the rest."""
@@ -245,7 +246,7 @@ class _Stage:
         if not names:
             return None
         provider, name = split_model(names[0])
-        prices = PROVIDERS[provider].price_list
+        prices = price_list(provider)
         if is_free(provider) and not self._prices.is_given(prices, name):
             return NOTHING
         rate = self._prices.rate(prices, name)

@@ -5,10 +5,12 @@ from typing import Any, Final
 
 import orjson
 
+from stagebook.engine.settings import Settings
 from stagebook.ledger.store import Ledger
 from stagebook.ledger.table import Cell
 from stagebook.llm.codec import Codec, Unreadable
-from stagebook.llm.providers import PROVIDERS
+from stagebook.llm.plain_endpoint import ENDPOINT
+from stagebook.llm.providers import PROVIDERS, own_codec
 from stagebook.model.errors import LedgerError, NotFound
 from stagebook.model.usage import dollars
 
@@ -90,13 +92,41 @@ async def exchanges_of(ledger: Ledger, run: int, step: int) -> list[ExchangeDocu
         step: Id of the step.
     """
     table = await ledger.query(_EXCHANGES, (run, step), limit=MOST)
-    return [await _document(ledger, dict(zip(table.columns, row, strict=True))) for row in table.rows]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    asks_own = any(row["provider"] == ENDPOINT for row in rows)
+    codecs = _Codecs(await _settings(ledger, run) if asks_own else Settings())
+    return [await _document(ledger, row, codecs) for row in rows]
 
 
-async def _document(ledger: Ledger, row: dict[str, Cell]) -> ExchangeDocument:
+class _Codecs:
+    """Finds the format of an exchange.
+
+    Args:
+        settings: Of its run, where endpoints of one's own are.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def of(self, row: dict[str, Cell]) -> Codec | None:
+        """Give the format; None for what is no model call, or not known any more."""
+        if row["kind"] not in {"model", "poll"}:
+            return None
+        if row["provider"] == ENDPOINT:
+            name = str(row["model"])
+            return own_codec(name, self._settings.endpoints) if name in self._settings.endpoints else None
+        provider = PROVIDERS.get(str(row["provider"]))
+        return None if provider is None else provider.codec
+
+
+async def _settings(ledger: Ledger, run: int) -> Settings:
+    table = await ledger.query("SELECT settings FROM runs WHERE id = ?", (run,))
+    return Settings.load(str(table.rows[0][0]).encode()) if table.rows else Settings()
+
+
+async def _document(ledger: Ledger, row: dict[str, Cell], codecs: _Codecs) -> ExchangeDocument:
     is_model = row["kind"] == "model"
-    provider = PROVIDERS.get(str(row["provider"])) if row["kind"] in {"model", "poll"} else None
-    codec = provider.codec if provider is not None else None
+    codec = codecs.of(row)
     taken = row["received_at - sent_at"]
     response = row["response"]
     answer = await _answer(ledger, response, codec) if isinstance(response, bytes) else None
@@ -123,11 +153,12 @@ async def _document(ledger: Ledger, row: dict[str, Cell]) -> ExchangeDocument:
 async def _messages(ledger: Ledger, exchange: int, codec: Codec) -> tuple[Spoken, ...]:
     """Read the prompt out of the request as it was sent; where it was purged or is damaged, that is said instead."""
     try:
-        document = orjson.loads(await ledger.request_body(exchange))
+        body = await ledger.request_body(exchange)
+        document = orjson.loads(body)
     except (NotFound, LedgerError) as error:
         return (Spoken("unreadable", str(error)),)
     except orjson.JSONDecodeError:
-        return ()
+        return (Spoken("request", body.decode("utf-8", "replace")),) if body else ()
     return tuple(Spoken(role, text) for role, text in codec.spoken(document)) if isinstance(document, dict) else ()
 
 

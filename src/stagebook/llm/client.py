@@ -8,10 +8,12 @@ from stagebook.door.door import OutwardDoor, Sent
 from stagebook.door.journal import Journal
 from stagebook.door.recognised import Recognised
 from stagebook.llm.codec import Codec, JobFailed, Reply, Unreadable
+from stagebook.llm.endpoint import Endpoint
 from stagebook.llm.fallback import Line
 from stagebook.llm.jobs import finished
+from stagebook.llm.plain_endpoint import ENDPOINT, PlainEndpoint
 from stagebook.llm.prices import PriceBook
-from stagebook.llm.providers import LOCAL, Endpoint, alternatives, endpoint, split_model
+from stagebook.llm.providers import LOCAL, Reached, alternatives, reach, reach_own, split_model
 from stagebook.llm.sdk_requests import SdkRequests
 from stagebook.llm.tools import Toolbox
 from stagebook.llm.weights import find_weights
@@ -55,21 +57,29 @@ class ModelClient:
         door: The way out.
         environment: For addresses and keys.
         prices: What answers cost.
+        endpoints: Endpoints of one's own, by name.
     """
 
-    def __init__(self, door: OutwardDoor, environment: Mapping[str, str], prices: PriceBook | None = None) -> None:
+    def __init__(
+        self,
+        door: OutwardDoor,
+        environment: Mapping[str, str],
+        prices: PriceBook | None = None,
+        endpoints: Mapping[str, Endpoint] | None = None,
+    ) -> None:
         self._door = door
         self._environment = environment
         self._prices = prices or PriceBook()
         self._sdk_requests: SdkRequests | None = None
-        self._endpoints: dict[str, tuple[Endpoint, str]] = {}
+        self._own = endpoints or {}
+        self._found: dict[str, tuple[Reached, str]] = {}
         """By model, as they were found first."""
 
     def check(self, model: str) -> None:
         """See that a model, and each that would stand in for it, can be asked, before anything is run.
 
         Raises:
-            NotFound: There is no such provider, or no such local model.
+            NotFound: There is no such provider, endpoint or local model.
             InputError: Its provider's address is none.
             MissingKey: Its key is not set.
             ModelNotInstalled: The weights of a local model are not here.
@@ -82,7 +92,10 @@ class ModelClient:
     def request(self, prompt: Prompt, model: str) -> Request:
         """Write the request for a prompt, to the first of the models; pure but for the files of pictures."""
         reached, name = self._reached(alternatives(model)[0])
-        segments = reached.provider.codec.encode(prompt, name)
+        codec = reached.provider.codec
+        if isinstance(codec, PlainEndpoint):
+            return codec.request(prompt)
+        segments = codec.encode(prompt, name)
         hashed = content_hash(b"".join(segments))
         return Request(
             "POST", reached.url, segments, reached.headers, "model", reached.provider.name, name, hashed=hashed
@@ -200,11 +213,13 @@ class ModelClient:
             return _Asked(sent, None, str(error), ProviderUnavailable)
         return _looked(Sent(answer, free=sent.free), codec)
 
-    def _reached(self, model: str) -> tuple[Endpoint, str]:
-        found = self._endpoints.get(model)
+    def _reached(self, model: str) -> tuple[Reached, str]:
+        found = self._found.get(model)
         if found is None:
             provider, name = split_model(model)
-            found = self._endpoints[model] = endpoint(provider, self._environment), name
+            own = provider == ENDPOINT
+            reached = reach_own(name, self._own, self._environment) if own else reach(provider, self._environment)
+            found = self._found[model] = reached, name
         return found
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
 
 from stagebook.llm.codec import Metered
+from stagebook.llm.plain_endpoint import ENDPOINT
 from stagebook.model.errors import UsageError
 from stagebook.model.usage import PICODOLLARS, Charge, Usage
 
@@ -68,7 +69,7 @@ class PriceBook:
         if key in self._given:
             return self._given[key]
         if key not in self._rates:
-            self._rates[key] = _look_up(provider, model)
+            self._rates[key] = None if provider == ENDPOINT else _look_up(provider, model)
         return self._rates[key]
 
     def is_given(self, provider: str, model: str) -> bool:
@@ -79,7 +80,7 @@ class PriceBook:
         """Say how many tokens a model reads and writes at most in one call; None where it is not known."""
         key = provider, model
         if key not in self._windows:
-            self._windows[key] = _window(provider, model)
+            self._windows[key] = None if provider == ENDPOINT else _window(provider, model)
         return self._windows[key]
 
 

@@ -1,4 +1,4 @@
-"""Who answers: addresses, keys and formats of the providers."""
+"""Who answers: addresses, keys and formats of the providers, and endpoints of one's own."""
 
 import difflib
 from collections.abc import Mapping
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from stagebook.door.secrets import resolve
 from stagebook.llm.anthropic_messages import Messages
 from stagebook.llm.codec import Codec
+from stagebook.llm.endpoint import Endpoint
 from stagebook.llm.openai_chat import ChatCompletions
 from stagebook.llm.openai_responses import Responses
+from stagebook.llm.plain_endpoint import ENDPOINT, PlainEndpoint
 from stagebook.model.errors import InputError, MissingKey, NotFound
 
 LOCAL = "local"
@@ -84,7 +87,7 @@ PROVIDERS: Mapping[str, Provider] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Reached:
     """A provider as it is reached from here."""
 
     provider: Provider
@@ -109,13 +112,13 @@ def split_model(model: str) -> tuple[str, str]:
     provider, colon, name = model.partition(":")
     if not colon or not name:
         raise NotFound(f"a model is written provider:name, for example openai:gpt-4.1-mini, not {model!r}")
-    if provider not in PROVIDERS:
+    if provider not in PROVIDERS and provider != ENDPOINT:
         near = difflib.get_close_matches(provider, PROVIDERS, n=3) or sorted(PROVIDERS)
         raise NotFound(f"no provider is called {provider!r} (in the model {model!r}); there are: {', '.join(near)}")
     return provider, name
 
 
-def endpoint(name: str, environment: Mapping[str, str]) -> Endpoint:
+def reach(name: str, environment: Mapping[str, str]) -> Reached:
     """Say where a provider is reached.
 
     Args:
@@ -137,7 +140,51 @@ def endpoint(name: str, environment: Mapping[str, str]) -> Endpoint:
             f"no key for {name}: set {provider.key_env}"
             f" (or {provider.base_env} to a server of your own, or use --model local:smollm2)"
         )
-    return Endpoint(provider, base + provider.codec.path, provider.codec.headers(key))
+    return Reached(provider, base + provider.codec.path, provider.codec.headers(key))
+
+
+def reach_own(name: str, endpoints: Mapping[str, Endpoint], environment: Mapping[str, str]) -> Reached:
+    """Say where an endpoint of one's own is reached.
+
+    Args:
+        name: What it is called.
+        endpoints: Those that the run was given.
+        environment: Where its references are looked up.
+
+    Raises:
+        NotFound: The run has no endpoint of that name.
+        MissingKey: A variable that it refers to is not set.
+    """
+    codec = own_codec(name, endpoints)
+    declared = endpoints[name]
+    resolve({**declared.headers, "": declared.url}, environment)
+    return Reached(Provider(ENDPOINT, declared.url, "", None, codec), declared.url, codec.headers(None))
+
+
+def own_codec(name: str, endpoints: Mapping[str, Endpoint]) -> PlainEndpoint:
+    """Make the codec of an endpoint of one's own.
+
+    Raises:
+        NotFound: The run has no endpoint of that name.
+    """
+    declared = endpoints.get(name)
+    if declared is None:
+        given = f"the run has: {', '.join(endpoints)}" if endpoints else "the run has none"
+        raise NotFound(
+            f"no endpoint is called {name!r} ({given}); declare it with --endpoint {name}=FILE.json,"
+            f" or with endpoints={{{name!r}: Endpoint(url=...)}} in Python"
+        )
+    return PlainEndpoint(name, declared)
+
+
+def codec_of(model: str, endpoints: Mapping[str, Endpoint]) -> Codec:
+    """Give the format in which a model is asked.
+
+    Raises:
+        NotFound: There is no such provider, or no such endpoint.
+    """
+    provider, name = split_model(model)
+    return own_codec(name, endpoints) if provider == ENDPOINT else PROVIDERS[provider].codec
 
 
 def _is_address(text: str) -> bool:

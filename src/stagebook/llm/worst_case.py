@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import orjson
 
+from stagebook.llm.endpoint import Endpoint
+from stagebook.llm.plain_endpoint import ENDPOINT
 from stagebook.llm.prices import PriceBook, Rate
 from stagebook.llm.providers import PROVIDERS, alternatives, split_model
 from stagebook.model.errors import UsageError
@@ -50,10 +52,12 @@ class WorstCases:
 
     Args:
         prices: What tokens cost.
+        endpoints: Endpoints of one's own, by name.
     """
 
-    def __init__(self, prices: PriceBook | None = None) -> None:
+    def __init__(self, prices: PriceBook | None = None, endpoints: Mapping[str, Endpoint] | None = None) -> None:
         self._prices = prices or PriceBook()
+        self._endpoints = endpoints or {}
 
     def check(self, model: str, max_tokens: int | None) -> None:
         """See that a budget can be kept with a model, and with each that would stand in for it.
@@ -69,7 +73,9 @@ class WorstCases:
             provider, name = split_model(one)
             if not self._costs_nothing(provider, name):
                 self._rate(provider, name)
-                if max_tokens is None and provider != "anthropic":
+                if provider == ENDPOINT:
+                    self._limited(name)
+                elif max_tokens is None and provider != "anthropic":
                     self._longest(provider, name)
 
     def of(self, request: Request) -> int:
@@ -82,6 +88,8 @@ class WorstCases:
         if request.kind != "model" or self._costs_nothing(provider, name):
             return 0
         rate = self._rate(provider, name)
+        if provider == ENDPOINT and not rate(Usage(1, 1)):
+            return 0
         body = request.body
         window = self._prices.context_window(price_list(provider), name)
         read = len(body) + UNSEEN
@@ -90,7 +98,7 @@ class WorstCases:
         elif window is not None:
             read = min(read, window)
         asked = _fields(body)
-        written = next((asked[field] for field in LIMIT_FIELDS if isinstance(asked.get(field), int)), None)
+        written = _limit(asked)
         if written is None:
             written = self._longest(provider, name)
         copies = asked.get("n")
@@ -110,10 +118,20 @@ class WorstCases:
             )
         return rate
 
+    def _limited(self, name: str) -> None:
+        """See that an endpoint's body limits its answer, or that no answer costs anything."""
+        declared = self._endpoints.get(name)
+        body = declared.body if declared is not None else None
+        if _limit(body if isinstance(body, dict) else {}) is None and self._rate(ENDPOINT, name)(Usage(1, 1)):
+            raise UsageError(
+                f"nobody says how long an answer of {ENDPOINT}:{name} can be, so no budget can be kept with it;"
+                " write max_tokens into its body, or leave the budget away"
+            )
+
     def _longest(self, provider: str, name: str) -> int:
         """Say how long an answer without a limit of its own can be."""
         ours = name.removeprefix("openai/") if provider == "openrouter" else name
-        if PROVIDERS[provider].price_list == "openai" or ours != name:
+        if price_list(provider) == "openai" or ours != name:
             known = [begin for begin in OUTPUT_LIMITS if ours.startswith(begin)]
             if known:
                 return OUTPUT_LIMITS[max(known, key=len)]
@@ -134,6 +152,11 @@ def is_free(provider: str) -> bool:
 def price_list(provider: str) -> str:
     """The provider's name in price lists."""
     return PROVIDERS[provider].price_list if provider in PROVIDERS else provider
+
+
+def _limit(asked: Mapping[str, Any]) -> int | None:
+    """Find a request's own limit of its answer."""
+    return next((asked[field] for field in LIMIT_FIELDS if isinstance(asked.get(field), int)), None)
 
 
 def _fields(body: bytes) -> dict[str, Any]:

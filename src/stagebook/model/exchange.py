@@ -64,6 +64,10 @@ class Request(NamedTuple):
 
     hashed: bytes | None = None
     """Content hash of the body, where it is known already."""
+    timeout: float | None = None
+    """Seconds that one try may take; None: as long as the transport lets any."""
+    read_as: bytes = b""
+    """What else decides what an answer means: at an endpoint of one's own, its address and where the text is."""
 
     @property
     def body(self) -> bytes:
