@@ -15,7 +15,6 @@ from stagebook.model.errors import InputError, SecretInInput
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
-TEXT: Final = "text/plain"
 
 _CREDENTIALS: Final = frozenset(
     {
@@ -88,26 +87,6 @@ class Endpoint(BaseModel):
                 steps_of(text)
         return self
 
-    @property
-    def content_type(self) -> str:
-        """How the body is written, without parameters."""
-        given = next((value for name, value in self.headers.items() if name.lower() == "content-type"), JSON)
-        return given.partition(";")[0].strip().lower()
-
-    @property
-    def filling(self) -> Filling | None:
-        """The body's places; None where there is no body.
-
-        Raises:
-            InputError: It cannot be written as its content type says.
-        """
-        if self.method == "GET":
-            return None
-        body: JsonValue = {"prompt": "{{ prompt }}"} if self.body is None else self.body
-        if self.content_type == FORM:
-            return form(body)
-        return plain(body) if self.content_type.startswith("text/") else json_body(body)
-
     def _check_address(self) -> None:
         refuse_literals(self.url, "the address of the endpoint")
         try:
@@ -138,13 +117,29 @@ class Endpoint(BaseModel):
                 raise InputError(
                     f"{text} stands in the endpoint's body, where nothing resolves it; send it as a header"
                 )
-        filling = self.filling
+        filling = filling_of(self)
         used = slots(self.url) | (filling.names if filling is not None else frozenset())
         if not used & {"prompt", "messages"}:
             raise InputError(
                 f"nothing that is sent to the endpoint {self.url} holds what is asked;"
                 " write {{ prompt }} or {{ messages }} into its body, or {{ prompt }} into its address"
             )
+
+
+def filling_of(endpoint: Endpoint) -> Filling | None:
+    """Compile an endpoint's body; None where it has none.
+
+    Raises:
+        InputError: It cannot be written as its content type says.
+    """
+    if endpoint.method == "GET":
+        return None
+    body: JsonValue = {"prompt": "{{ prompt }}"} if endpoint.body is None else endpoint.body
+    given = next((value for name, value in endpoint.headers.items() if name.lower() == "content-type"), JSON)
+    kind = given.partition(";")[0].strip().lower()
+    if kind == FORM:
+        return form(body)
+    return plain(body) if kind.startswith("text/") else json_body(body)
 
 
 def _texts(value: JsonValue) -> Iterator[str]:

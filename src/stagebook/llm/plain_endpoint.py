@@ -11,7 +11,7 @@ from stagebook.door.retry import RETRIED_STATUSES, asked_wait
 from stagebook.llm.answer_shapes import NothingThere, at, finish_of, is_cut, refusal_of, steps_of, text_of, usage_of
 from stagebook.llm.body_template import Values, escaped_json, filled_address, slots
 from stagebook.llm.codec import Metered, Reply, Unreadable, has_images, instructed, parted, said_in
-from stagebook.llm.endpoint import JSON, Endpoint
+from stagebook.llm.endpoint import JSON, Endpoint, filling_of
 from stagebook.model.errors import InputError, ProviderError, ProviderUnavailable, RateLimited, RequestRefused
 from stagebook.model.exchange import Request, Response, content_hash
 from stagebook.model.prompt import Message, Prompt
@@ -46,7 +46,7 @@ class PlainEndpoint:
     def __init__(self, name: str, declared: Endpoint) -> None:
         self._name = name
         self._declared = declared
-        self._filling = declared.filling
+        self._filling = filling_of(declared)
         self._used = slots(declared.url) | (self._filling.names if self._filling is not None else frozenset())
         self._in_address = bool(slots(declared.url))
         self._answer = None if declared.answer is None else steps_of(declared.answer)
