@@ -23,8 +23,8 @@ import stagebook
 from stagebook import testing
 from stagebook.cli.entry import COMMANDS
 from stagebook.cli.entry import stagebook as command
+from stagebook.ledger.sql.v001 import TABLES
 from stagebook.ledger.sqlite.connection import open_reader, open_writer
-from stagebook.ledger.sqlite.v001 import TABLES
 from stagebook.model import errors
 
 FOLDER: Final = Path(__file__).with_name("reference")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stagebook.ledger.facts import ExchangeParsed
-from stagebook.ledger.sqlite.integrity import Kind
+from stagebook.ledger.sql.integrity import Kind
 from stagebook.ledger.store import Ledger
 from stagebook.model.exchange import Request, content_hash
 

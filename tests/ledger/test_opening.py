@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from stagebook.ledger.sqlite import connection, migrations, v001
-from stagebook.ledger.sqlite.script import statements
+from stagebook.ledger.sql import v001
+from stagebook.ledger.sql.script import statements
+from stagebook.ledger.sqlite import connection, migrations
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import InputError, LedgerError, LedgerTooNew
 

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from stagebook.ledger.sqlite.recent import GENERATIONS, PATIENCE, PAUSE, Recent
+from stagebook.ledger.sql.recent import GENERATIONS, PATIENCE, PAUSE, Recent
 from stagebook.ledger.store import Ledger
 from stagebook.model.exchange import Request, content_hash
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stagebook.ledger.facts import Marked, Noted
-from stagebook.ledger.sqlite.v001 import TABLES
+from stagebook.ledger.sql.v001 import TABLES
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import LedgerError, NotFound, RunIsDriven
 from stagebook.model.exchange import Request, content_hash

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from stagebook.ledger.sqlite.stage_rows import stage_rows
+from stagebook.ledger.sql.stage_rows import stage_rows
 
 NAME, LABEL, KEY = 0, 1, -1
 

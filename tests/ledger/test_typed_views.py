@@ -10,7 +10,7 @@ import orjson
 import pytest
 from pydantic import BaseModel, Field, RootModel
 
-from stagebook.ledger.sqlite.typed_views import NAME_MOST
+from stagebook.ledger.sql.typed_views import NAME_MOST
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import InputError
 from stagebook.model.records import NewRun

@@ -9,7 +9,7 @@ from stagebook.cli.opened import look, open_existing
 from stagebook.cli.options import json_option, ledger_option
 from stagebook.cli.quantities import plural
 from stagebook.cli.told import told
-from stagebook.ledger.sqlite.integrity import Checked, Fixed
+from stagebook.ledger.sql.integrity import Checked, Fixed
 
 
 @click.command

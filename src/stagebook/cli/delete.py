@@ -13,7 +13,7 @@ from stagebook.cli.opened import open_existing
 from stagebook.cli.options import json_option, ledger_option, run_argument
 from stagebook.cli.quantities import plural
 from stagebook.cli.told import told
-from stagebook.ledger.sqlite.unused import TakenAway
+from stagebook.ledger.sql.unused import TakenAway
 from stagebook.model.errors import UsageError
 
 

@@ -12,7 +12,7 @@ from stagebook.cli.opened import look
 from stagebook.cli.options import json_option, ledger_option, run_argument
 from stagebook.cli.quantities import plural
 from stagebook.ledger.location import locate
-from stagebook.ledger.sqlite.run_import import Imported
+from stagebook.ledger.sql.run_import import Imported
 from stagebook.ledger.store import Ledger
 from stagebook.ledger.upkeep import read_run_file
 

@@ -14,7 +14,7 @@ from stagebook.cli.console import harmless, notes, print_json, results
 from stagebook.cli.opened import look, open_existing
 from stagebook.cli.options import json_option, ledger_option
 from stagebook.cli.quantities import plural
-from stagebook.ledger.sqlite.typed_views import TypedView
+from stagebook.ledger.sql.typed_views import TypedView
 from stagebook.ledger.table import LIMIT, TIMEOUT, Cell, Table
 
 CELL: Final = 200

@@ -20,11 +20,11 @@ from stagebook.ledger.ids import Ids
 from stagebook.ledger.location import locate
 from stagebook.ledger.locks import FolderLocks, MemoryLocks
 from stagebook.ledger.names import choose_run, no_such_run
-from stagebook.ledger.sqlite import reading
+from stagebook.ledger.sql import reading
+from stagebook.ledger.sql.payload_rows import read_payload
+from stagebook.ledger.sql.requests import read_request
+from stagebook.ledger.sql.totals import summarize
 from stagebook.ledger.sqlite.database import SqliteDatabase
-from stagebook.ledger.sqlite.payload_rows import read_payload
-from stagebook.ledger.sqlite.requests import read_request
-from stagebook.ledger.sqlite.totals import summarize
 from stagebook.ledger.summary import RunSummary
 from stagebook.ledger.table import LIMIT, TIMEOUT, Cell, Table
 from stagebook.ledger.writer import Writer
@@ -34,6 +34,7 @@ from stagebook.model.records import NewRun, OutputRef, RecordedExchange, Run, St
 from stagebook.model.status import Wish
 
 if TYPE_CHECKING:
+    from stagebook.ledger.sql.database import Database
     from stagebook.ledger.upkeep import Upkeep
 
 BUSY_SECONDS: Final = 30.0
@@ -51,7 +52,7 @@ class Ledger:
     What is written is seen by readers once it is durable. One ledger may be open in many processes.
     """
 
-    def __init__(self, database: SqliteDatabase, locks: Locks) -> None:
+    def __init__(self, database: "Database", locks: Locks) -> None:
         self._database = database
         self._locks = locks
         self._held: dict[tuple[int, int], HeldLock] = {}

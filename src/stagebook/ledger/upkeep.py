@@ -1,7 +1,6 @@
 """What is done with a ledger after its runs: views put in place, runs taken out and in, checked, deleted and purged."""
 
 import asyncio
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,15 @@ from stagebook.ledger.claim import HeldLock, Locks
 from stagebook.ledger.placing import placed
 from stagebook.ledger.progress import Told, untold
 from stagebook.ledger.run_format import Json
-from stagebook.ledger.sqlite import reading
-from stagebook.ledger.sqlite.database import SqliteDatabase
-from stagebook.ledger.sqlite.integrity import Check, Checked, Fixed, fix_orphans
-from stagebook.ledger.sqlite.removal import answers_to_ask_again, delete_run, forget_bodies, purged_at, take_away
-from stagebook.ledger.sqlite.run_export import RunExport
-from stagebook.ledger.sqlite.run_import import Imported, import_run, read_document
-from stagebook.ledger.sqlite.transaction import writing
-from stagebook.ledger.sqlite.typed_views import TypedView, install_typed_views, typed_views
-from stagebook.ledger.sqlite.unused import TakenAway, sweep
+from stagebook.ledger.sql import reading
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.database import Database
+from stagebook.ledger.sql.integrity import Check, Checked, Fixed, fix_orphans
+from stagebook.ledger.sql.removal import answers_to_ask_again, delete_run, forget_bodies, purged_at, take_away
+from stagebook.ledger.sql.run_export import RunExport
+from stagebook.ledger.sql.run_import import Imported, import_run, read_document
+from stagebook.ledger.sql.typed_views import TypedView
+from stagebook.ledger.sql.unused import TakenAway, sweep
 from stagebook.model.errors import InputError, LedgerError, RunIsDriven
 
 BATCH: Final = 100
@@ -62,13 +61,13 @@ class Upkeep:
         locks: Its locks on runs.
     """
 
-    def __init__(self, database: SqliteDatabase, locks: Locks) -> None:
+    def __init__(self, database: Database, locks: Locks) -> None:
         self._database = database
         self._locks = locks
 
     async def typed_views(self) -> list[TypedView]:
         """List the views of every stage that was ever run, as a question may name them."""
-        return await self._database.survey(typed_views)
+        return await self._database.survey(self._database.typed_views)
 
     async def install_views(self) -> list[TypedView]:
         """Put the views of every stage in place for other clients, in place of those that were there before.
@@ -76,7 +75,7 @@ class Upkeep:
         Raises:
             LedgerError: The ledger cannot be written.
         """
-        return await self._database.change(writing(install_typed_views))
+        return await self._database.change(self._database.install_typed_views)
 
     async def export(self, run: int, path: Path) -> int:
         """Write a run as one JSON document, as `ledger/run_format.py` describes it.
@@ -95,7 +94,7 @@ class Upkeep:
         """
         return await self._database.survey(self._export, run, path)
 
-    def _export(self, connection: sqlite3.Connection, run: int, path: Path) -> int:
+    def _export(self, connection: Connection, run: int, path: Path) -> int:
         try:
             with placed(path) as file:
                 RunExport(connection, self._database.blobs, run).write(file.write)
@@ -112,9 +111,7 @@ class Upkeep:
         """
         document = await asyncio.to_thread(read_run_file, path)
         try:
-            return await self._database.change(
-                writing(import_run), self._database.blobs, document, files=self._database.files
-            )
+            return await self._database.change(import_run, self._database.blobs, document, files=self._database.files)
         except InputError as error:
             raise InputError(f"{path} cannot be imported: {error}") from error
 
@@ -126,8 +123,8 @@ class Upkeep:
         """
         return await self._database.survey(self._check, told)
 
-    def _check(self, connection: sqlite3.Connection, told: Told) -> Checked:
-        return Check(connection, self._database.blobs, told, files=self._database.files).look()
+    def _check(self, connection: Connection, told: Told) -> Checked:
+        return Check(connection, self._database.blobs, told, self._database.damage, files=self._database.files).look()
 
     async def fix(self) -> Fixed:
         """Remove what belongs to nothing: rows, payloads and files. Everything else is left as it is.
@@ -136,7 +133,7 @@ class Upkeep:
             LedgerError: The ledger cannot be written.
         """
         blobs = self._database.blobs
-        fixed = await self._database.change(writing(fix_orphans), blobs, files=self._database.files)
+        fixed = await self._database.change(fix_orphans, blobs, files=self._database.files)
         await self._sweep(fixed.files)
         return fixed
 
@@ -160,7 +157,7 @@ class Upkeep:
             raise RunIsDriven(self._who_drives(run_id))
         try:
             told("rows", 0, 1)
-            taken = await self._database.change(writing(delete_run), self._database.blobs, run)
+            taken = await self._database.change(delete_run, self._database.blobs, run)
             told("files", 0, len(taken.files))
             await self._sweep(taken.files)
         finally:
@@ -189,7 +186,7 @@ class Upkeep:
             try:
                 driven += [run_id for _, run_id, lock in locked if lock is None]
                 mine = [number for number, _, lock in locked if lock is not None]
-                purged = await self._database.change(writing(forget_bodies), mine)
+                purged = await self._database.change(forget_bodies, mine)
             finally:
                 for _, _, lock in locked:
                     if lock is not None:
@@ -197,7 +194,7 @@ class Upkeep:
             named |= purged.payloads
             exchanges += purged.exchanges
         told("payloads", 0, len(named))
-        taken = await self._database.change(writing(take_away), self._database.blobs, named)
+        taken = await self._database.change(take_away, self._database.blobs, named)
         told("files", 0, len(taken.files))
         await self._sweep(taken.files)
         return PurgedRuns(len(runs) - len(driven), tuple(driven), exchanges, taken)
@@ -214,7 +211,7 @@ class Upkeep:
         if not files:
             return
         try:
-            await self._database.change(writing(sweep), self._database.blobs, files)
+            await self._database.change(sweep, self._database.blobs, files)
         except OSError as error:
             raise LedgerError(
                 f"a file of the ledger cannot be removed: {error.strerror} ({error.filename}); the rows are gone: "

@@ -5,26 +5,32 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.location import Location
+from stagebook.ledger.sql.connection import Connection, Work
 from stagebook.ledger.sqlite.connection import check_file, open_reader, open_writer
 from stagebook.ledger.sqlite.errors import explain
 from stagebook.ledger.sqlite.query import Question
 from stagebook.ledger.sqlite.session import SqliteSession
+from stagebook.ledger.sqlite.transaction import writing
 from stagebook.ledger.table import Cell, Table
 from stagebook.model.errors import LedgerError
 
 FAR_CACHE_KIB: Final = 64 * 1024
 """Page cache of the reader for large reads; SQLite's own default is 2 MB."""
+_FORGETFUL: Final = "PRAGMA secure_delete = 1"
 NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 """What systems say whose files can have one name only, such as FAT."""
+if TYPE_CHECKING:
+    from stagebook.ledger.sql.typed_views import TypedView
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -63,7 +69,7 @@ class SqliteDatabase:
         self._far: sqlite3.Connection | None = None
         self._far_lock = threading.Lock()
 
-    def read(self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def read(self, function: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Read something small, here and now.
 
         Raises:
@@ -72,9 +78,7 @@ class SqliteDatabase:
         with self._near_lock:
             return self._call(self._near, function, *args, **kwargs)
 
-    async def read_apart(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def read_apart(self, function: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Read something large in a thread of its own, so that the event loop goes on.
 
         Raises:
@@ -82,9 +86,7 @@ class SqliteDatabase:
         """
         return await asyncio.to_thread(lambda: self._read_far(function, *args, **kwargs))
 
-    async def survey(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def survey(self, function: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Read at length, in a thread, a connection and a snapshot of its own: other readers need not wait.
 
         Raises:
@@ -92,22 +94,39 @@ class SqliteDatabase:
         """
         return await asyncio.to_thread(lambda: self._apart(open_reader, "BEGIN", function, *args, **kwargs))
 
-    async def change(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Change what the writer's session is not for, in a thread and a connection of its own.
+    async def change(self, function: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Change what the writer's session is not for, in a thread, a connection and a transaction of its own.
 
-        Args:
-            function: Begins and commits by itself.
-            args: For it.
-            kwargs: For it.
+        Nobody else writes meanwhile. It is committed when the function returns, and taken back when it raises. What is
+        deleted cannot be read out of the file any more.
 
         Raises:
             LedgerError: The database failed, or was opened for reading only.
         """
         if self.session is None:
             raise LedgerError(f"the ledger {self.where} was opened for reading only")
-        return await asyncio.to_thread(lambda: self._apart(open_writer, "", function, *args, **kwargs))
+        return await asyncio.to_thread(lambda: self._apart(open_writer, _FORGETFUL, writing(function), *args, **kwargs))
+
+    def damage(self, connection: Connection) -> Iterator[str]:
+        """Say what SQLite itself finds wrong with the file, a sentence each."""
+        for (line,) in connection.execute("PRAGMA integrity_check"):
+            if line != "ok":
+                yield f"SQLite finds the database damaged: {line}"
+        for row in connection.execute("PRAGMA foreign_key_check"):
+            yield f"a row of {row[0]} names a row of {row[2]} that is not there"
+
+    def typed_views(self, connection: Connection) -> "list[TypedView]":
+        """Make the views of every stage that was ever run."""
+        from stagebook.ledger.sql.typed_views import typed_views  # noqa: PLC0415  a run needs none
+        from stagebook.ledger.sqlite.typed_views import SqliteWords  # noqa: PLC0415  likewise
+
+        return typed_views(connection, SqliteWords())
+
+    def install_typed_views(self, connection: Connection) -> "list[TypedView]":
+        """Put the views of every stage in place for all clients, instead of those that were put there before."""
+        from stagebook.ledger.sqlite.typed_views import install_typed_views  # noqa: PLC0415  a run needs none
+
+        return install_typed_views(connection)
 
     async def ask(
         self,
@@ -141,9 +160,7 @@ class SqliteDatabase:
             if self._far is not None:
                 self._far.close()
 
-    def _read_far(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    def _read_far(self, function: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         with self._far_lock:
             if self._far is None:
                 with self._guard:
@@ -155,7 +172,7 @@ class SqliteDatabase:
         self,
         opener: Callable[[str, str, float], sqlite3.Connection],
         first: str,
-        function: Callable[Concatenate[sqlite3.Connection, P], T],
+        function: Work[P, T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
@@ -166,7 +183,7 @@ class SqliteDatabase:
     def _call(
         self,
         connection: sqlite3.Connection,
-        function: Callable[Concatenate[sqlite3.Connection, P], T],
+        function: Work[P, T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:

@@ -4,12 +4,19 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from stagebook.ledger.sqlite import v001
+from stagebook.ledger.sql import v001
+from stagebook.ledger.sql.script import statements
 from stagebook.ledger.sqlite.views import replace_views
 
 Migration = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {1: v001.migrate}
+
+def _first(connection: sqlite3.Connection) -> None:
+    for statement in statements(v001.TABLES):
+        connection.execute(statement)
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _first}
 """By the version that each makes. One that has been released is never changed; a new one is added."""
 VERSION: Final = max(MIGRATIONS)
 """The version that this Stagebook writes."""

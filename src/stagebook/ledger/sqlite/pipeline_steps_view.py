@@ -6,7 +6,8 @@ A skipped step is shown as completed. A phase is there as an outside driver mark
 # ruff: noqa: S608  the statements are made of constants
 from typing import Final
 
-from stagebook.ledger.sqlite.fragments import LIVE, iso
+from stagebook.ledger.sql.fragments import LIVE
+from stagebook.ledger.sqlite.fragments import iso
 
 _PLAIN_INPUT: Final = """(SELECT CAST(p.body AS TEXT) FROM payloads p
             WHERE p.hash = r.input AND p.encoding = 0 AND p.location IS NULL)"""

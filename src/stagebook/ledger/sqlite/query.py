@@ -7,9 +7,9 @@ from time import monotonic
 from typing import Final
 
 from stagebook.ledger.blob_files import BlobFiles
+from stagebook.ledger.sql.payload_rows import read_payload
 from stagebook.ledger.sqlite.connection import open_reader
 from stagebook.ledger.sqlite.errors import primary_code
-from stagebook.ledger.sqlite.payload_rows import read_payload
 from stagebook.ledger.sqlite.views import create_our_views
 from stagebook.ledger.table import Cell, Table
 from stagebook.model.errors import InputError, LedgerError, NotFound, StagebookError
@@ -129,9 +129,10 @@ class Question:
             return None
         from difflib import get_close_matches  # noqa: PLC0415  for an error alone
 
-        from stagebook.ledger.sqlite.typed_views import typed_views  # noqa: PLC0415  likewise
+        from stagebook.ledger.sql.typed_views import typed_views  # noqa: PLC0415  likewise
+        from stagebook.ledger.sqlite.typed_views import SqliteWords  # noqa: PLC0415  likewise
 
-        near = get_close_matches(name, [view.name for view in typed_views(self._connection)], n=3)
+        near = get_close_matches(name, [view.name for view in typed_views(self._connection, SqliteWords())], n=3)
         return f"the nearest: {', '.join(near)}" if near else None
 
 

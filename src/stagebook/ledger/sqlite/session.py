@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager, suppress
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.entry import Body, Entry
-from stagebook.ledger.sqlite import statements as s
-from stagebook.ledger.sqlite.batch import Batch
-from stagebook.ledger.sqlite.command_rows import execute_command, input_bodies
+from stagebook.ledger.sql import statements as s
+from stagebook.ledger.sql.batch import Batch
+from stagebook.ledger.sql.command_rows import execute_command, input_bodies
+from stagebook.ledger.sql.payloads import PayloadWriter
 from stagebook.ledger.sqlite.errors import explain, refuse, speaks_of_one_row
-from stagebook.ledger.sqlite.payloads import PayloadWriter
 from stagebook.model.errors import StaleWriter, WriteRefused
 
 FENCES_MOST = 1 << 16
@@ -127,7 +127,7 @@ class SqliteSession:
     def _take(self, batch: Batch, entry: Entry) -> None:
         if entry.command is not None:
             batch.execute()
-            entry.result = execute_command(self._connection, entry.command)
+            entry.result = execute_command(self._connection, entry.command, batch.row)
             self._fences.clear()
             return
         try:

@@ -1,19 +1,19 @@
 """One transaction that writes, around a function."""
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
+
+from stagebook.ledger.sql.connection import Connection, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Working = Callable[Concatenate[sqlite3.Connection, P], T]
 
 
-def writing(function: Working[P, T]) -> Working[P, T]:
+def writing(function: Work[P, T]) -> Work[P, T]:
     """Let a function work within one transaction: committed when it returns, taken back when it raises."""
 
-    def work(connection: sqlite3.Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def work(connection: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = function(connection, *args, **kwargs)

@@ -4,7 +4,8 @@
 import sqlite3
 from typing import Final
 
-from stagebook.ledger.sqlite.fragments import LIVE, iso
+from stagebook.ledger.sql.fragments import LIVE
+from stagebook.ledger.sqlite.fragments import iso
 from stagebook.ledger.sqlite.pipeline_steps_view import OUR_PIPELINE_STEPS, PLAIN_PIPELINE_STEPS
 
 _TEXT_PATH: Final = """'$."' || g.text_field || '"'"""

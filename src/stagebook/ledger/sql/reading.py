@@ -1,13 +1,13 @@
 """The reading side of a ledger in SQLite: rows into records."""
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
 
 from stagebook.ledger.event import Event
-from stagebook.ledger.sqlite.fragments import LIVE
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.fragments import LIVE
 from stagebook.model.records import OutputRef, RecordedExchange, Run, Step
 from stagebook.model.status import ExchangeState, StepStatus, Wish
 
@@ -41,14 +41,14 @@ FROM exchanges WHERE run = (SELECT run FROM steps WHERE id = ?1) AND step = ?1 O
 """
 
 
-def find_run(connection: sqlite3.Connection, run: int | str) -> tuple[Run, bytes] | None:
+def find_run(connection: Connection, run: int | str) -> tuple[Run, bytes] | None:
     """Read a run by id or by run_id, with the hash of its input's payload in place of the input."""
     column = "id" if isinstance(run, int) else "run_id"
     row = connection.execute(f"{_RUN} WHERE r.{column} = ?", (run,)).fetchone()
     return None if row is None else (_run(row), row[-1])
 
 
-def driver(connection: sqlite3.Connection, run_id: str) -> tuple[int, int] | None:
+def driver(connection: Connection, run_id: str) -> tuple[int, int] | None:
     """Read who claimed a run last and did not let it go: process id, and since when."""
     row = connection.execute(
         """
@@ -60,29 +60,29 @@ def driver(connection: sqlite3.Connection, run_id: str) -> tuple[int, int] | Non
     return None if row is None else (row[0], row[1])
 
 
-def last_run_id(connection: sqlite3.Connection) -> str | None:
+def last_run_id(connection: Connection) -> str | None:
     """The run created last."""
     row = connection.execute("SELECT run_id FROM runs ORDER BY created_at DESC, id DESC LIMIT 1").fetchone()
     return None if row is None else str(row[0])
 
 
-def run_ids_like(connection: sqlite3.Connection, part: str, limit: int) -> list[str]:
+def run_ids_like(connection: Connection, part: str, limit: int) -> list[str]:
     """Runs whose readable id begins or ends with a text."""
     rows = connection.execute(
-        "SELECT run_id FROM runs WHERE substr(run_id, 1, length(?1)) = ?1 OR substr(run_id, -length(?1)) = ?1 "
-        "ORDER BY created_at DESC LIMIT ?2",
-        (part, limit),
+        "SELECT run_id FROM runs WHERE substr(run_id, 1, ?2) = ?1 OR substr(run_id, length(run_id) - ?2 + 1) = ?1 "
+        "ORDER BY created_at DESC LIMIT ?3",
+        (part, len(part), limit),
     ).fetchall()
     return [row[0] for row in rows]
 
 
-def latest_run_ids(connection: sqlite3.Connection, limit: int) -> list[str]:
+def latest_run_ids(connection: Connection, limit: int) -> list[str]:
     """The readable ids of the latest runs, newest first."""
     rows = connection.execute("SELECT run_id FROM runs ORDER BY created_at DESC, id DESC LIMIT ?", (limit,)).fetchall()
     return [row[0] for row in rows]
 
 
-def list_runs(connection: sqlite3.Connection, pipeline: str | None, tag: str | None, limit: int) -> list[Run]:
+def list_runs(connection: Connection, pipeline: str | None, tag: str | None, limit: int) -> list[Run]:
     """Runs, newest first, without their inputs."""
     where: list[str] = []
     values: list[object] = []
@@ -99,36 +99,34 @@ def list_runs(connection: sqlite3.Connection, pipeline: str | None, tag: str | N
     return [_run(row) for row in rows]
 
 
-def list_steps(connection: sqlite3.Connection, run: int) -> list[Step]:
+def list_steps(connection: Connection, run: int) -> list[Step]:
     """A run's steps, oldest first."""
     return [_step(row) for row in connection.execute(_STEPS, (run,)).fetchall()]
 
 
-def list_outputs(connection: sqlite3.Connection, run: int) -> list[OutputRef]:
+def list_outputs(connection: Connection, run: int) -> list[OutputRef]:
     """A run's live outputs, in the order of their first appearance."""
     return [OutputRef(*row) for row in connection.execute(_OUTPUTS, (run,)).fetchall()]
 
 
-def output_data(connection: sqlite3.Connection, output: int) -> tuple[str | None] | None:
+def output_data(connection: Connection, output: int) -> tuple[str | None] | None:
     """An output's JSON by id; (None,) for a removal."""
     row: tuple[str | None] | None = connection.execute("SELECT data FROM outputs WHERE id = ?", (output,)).fetchone()
     return row
 
 
-def item_data(connection: sqlite3.Connection, run: int, stage: str, item: str) -> str | None:
+def item_data(connection: Connection, run: int, stage: str, item: str) -> str | None:
     """The live output of a stage for an item."""
     row = connection.execute(_ITEM_DATA, (run, stage, item)).fetchone()
     return None if row is None else row[0]
 
 
-def stage_data(
-    connection: sqlite3.Connection, run: int, stage: str, after: int, limit: int
-) -> Sequence[tuple[int, str, str]]:
+def stage_data(connection: Connection, run: int, stage: str, after: int, limit: int) -> Sequence[tuple[int, str, str]]:
     """Live outputs of a stage whose first version came after one: (id of the first version, item, JSON)."""
     return connection.execute(_STAGE_DATA, (run, stage, after, limit)).fetchall()
 
 
-def recorded(connection: sqlite3.Connection, step: int) -> list[RecordedExchange]:
+def recorded(connection: Connection, step: int) -> list[RecordedExchange]:
     """A step's exchanges, oldest first."""
     return [
         RecordedExchange(
@@ -145,23 +143,23 @@ def recorded(connection: sqlite3.Connection, step: int) -> list[RecordedExchange
     ]
 
 
-def definition(connection: sqlite3.Connection, digest: bytes) -> str | None:
+def definition(connection: Connection, digest: bytes) -> str | None:
     """A declaration's JSON."""
     row = connection.execute("SELECT json FROM definitions WHERE hash = ?", (digest,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def wish(connection: sqlite3.Connection, run: int) -> str | None:
+def wish(connection: Connection, run: int) -> str | None:
     """What its owner wants of a run."""
     row = connection.execute("SELECT wish FROM runs WHERE id = ?", (run,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def events(connection: sqlite3.Connection, after: int, run: int | None, limit: int) -> list[Event]:
+def events(connection: Connection, after: int, run: int | None, limit: int) -> list[Event]:
     """What happened after an event, in the order of commits."""
     rows = connection.execute(
         "SELECT seq, at, run, kind, step, data FROM events "
-        "WHERE seq > ?1 AND (?2 IS NULL OR run = ?2) ORDER BY seq LIMIT ?3",
+        "WHERE seq > ?1 AND (CAST(?2 AS BIGINT) IS NULL OR run = ?2) ORDER BY seq LIMIT ?3",
         (after, run, limit),
     ).fetchall()
     return [

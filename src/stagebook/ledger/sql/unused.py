@@ -5,20 +5,24 @@ against it. Whoever takes payloads away counts `purges` up in the same transacti
 stored, and forget it then.
 """
 
-import sqlite3
-from collections.abc import Iterable
+# ruff: noqa: S608  the statements are made of constants
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.payload_codec import Packer
-from stagebook.ledger.sqlite.payload_rows import read_payload
-from stagebook.ledger.sqlite.recent import hashes
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.payload_rows import read_payload
+from stagebook.ledger.sql.recent import hashes
 
-_CHOSEN: Final = "CREATE TEMP TABLE IF NOT EXISTS chosen (hash BLOB PRIMARY KEY) WITHOUT ROWID"
+_AT_ONCE: Final = 200
+"""Hashes that one statement takes."""
+_MARKS: Final = ", ".join("?" * _AT_ONCE)
+_BASES: Final = f"SELECT base FROM payloads WHERE base IS NOT NULL AND hash IN ({_MARKS})"
 _UNNAMED: Final = """
-SELECT p.hash, p.location, coalesce(length(p.body), 0), p.base FROM payloads p {chosen}
-WHERE p.hash NOT IN (SELECT input FROM runs)
+SELECT p.hash, p.location, coalesce(length(p.body), 0), p.base FROM payloads p
+WHERE {chosen} p.hash NOT IN (SELECT input FROM runs)
 AND p.hash NOT IN (SELECT skeleton FROM exchanges WHERE skeleton IS NOT NULL)
 AND p.hash NOT IN (SELECT response FROM exchanges WHERE response IS NOT NULL)
 AND p.hash NOT IN (SELECT payload FROM segments)
@@ -49,12 +53,12 @@ class TakenAway:
     """Files that no row names any more; they are still there."""
 
 
-def unused(connection: sqlite3.Connection, among: Iterable[bytes] | None = None) -> dict[bytes, Unused]:
+def unused(connection: Connection, among: Iterable[bytes] | None = None) -> dict[bytes, Unused]:
     """Find the payloads that nothing in use needs.
 
     Args:
         connection: In a transaction.
-        among: Only of these, and of what they are packed against; in a connection that may write.
+        among: Only of these, and of what they are packed against.
     """
     found = _unnamed(connection, among)
     for _, base in _leaning(connection, found).values():
@@ -62,7 +66,7 @@ def unused(connection: sqlite3.Connection, among: Iterable[bytes] | None = None)
     return found
 
 
-def take_away_unused(connection: sqlite3.Connection, blobs: BlobFiles, among: Iterable[bytes] | None) -> TakenAway:
+def take_away_unused(connection: Connection, blobs: BlobFiles, among: Iterable[bytes] | None) -> TakenAway:
     """Delete payloads that nothing names; their files have to be swept afterwards, by `sweep`.
 
     What stays and was packed against one of them is packed anew, so that no part of them stays: but for what stands in
@@ -92,7 +96,7 @@ def take_away_unused(connection: sqlite3.Connection, blobs: BlobFiles, among: It
     return TakenAway(len(found), sum(one.size for one in found.values()), files)
 
 
-def sweep(connection: sqlite3.Connection, blobs: BlobFiles, files: Iterable[str]) -> int:
+def sweep(connection: Connection, blobs: BlobFiles, files: Iterable[str]) -> int:
     """Remove files that no row names.
 
     Within a transaction that writes, so that nobody can commit a row for one meanwhile; a writer that relied on finding
@@ -131,30 +135,34 @@ def _hash(location: str) -> bytes:
         return b""
 
 
-def _unnamed(connection: sqlite3.Connection, among: Iterable[bytes] | None) -> dict[bytes, Unused]:
-    chosen = ""
-    if among is not None:
-        _choose(connection, among)
-        chosen = "JOIN temp.chosen c ON c.hash = p.hash"
-    return {row[0]: Unused(*row) for row in connection.execute(_UNNAMED.format(chosen=chosen)).fetchall()}
+def _unnamed(connection: Connection, among: Iterable[bytes] | None) -> dict[bytes, Unused]:
+    if among is None:
+        return {row[0]: Unused(*row) for row in connection.execute(_UNNAMED.format(chosen="")).fetchall()}
+    chosen = _with_bases(connection, among)
+    sql = _UNNAMED.format(chosen=f"p.hash IN ({_MARKS}) AND")
+    return {row[0]: Unused(*row) for part in _parts(chosen) for row in connection.execute(sql, part).fetchall()}
 
 
-def _choose(connection: sqlite3.Connection, among: Iterable[bytes]) -> None:
-    """Note hashes in a table of this connection, with those that they are packed against."""
-    connection.execute(_CHOSEN)
-    connection.execute("DELETE FROM temp.chosen")
+def _with_bases(connection: Connection, among: Iterable[bytes]) -> set[bytes]:
+    """Add to hashes those that they are packed against, and those of these in turn."""
     new = set(among)
     known: set[bytes] = set()
     while new:
         known |= new
-        connection.executemany("INSERT OR IGNORE INTO temp.chosen VALUES (?)", [(one,) for one in new])
-        rows = connection.execute(
-            "SELECT p.base FROM payloads p JOIN temp.chosen c ON c.hash = p.hash WHERE p.base IS NOT NULL"
-        )
+        rows = (row for part in _parts(new) for row in connection.execute(_BASES, part).fetchall())
         new = {one for (base,) in rows for one in hashes(base)} - known
+    return known
 
 
-def _leaning(connection: sqlite3.Connection, found: dict[bytes, Unused]) -> dict[bytes, tuple[str | None, bytes]]:
+def _parts(chosen: Iterable[bytes]) -> Iterator[tuple[bytes, ...]]:
+    """Part hashes into as many as a statement takes; what is missing of the last part is filled with one of its own."""
+    ordered = sorted(chosen)
+    for start in range(0, len(ordered), _AT_ONCE):
+        part = ordered[start : start + _AT_ONCE]
+        yield (*part, *(part[:1] * (_AT_ONCE - len(part))))
+
+
+def _leaning(connection: Connection, found: dict[bytes, Unused]) -> dict[bytes, tuple[str | None, bytes]]:
     """Find what is in use and packed against something that is not: hash -> (file, what it is packed against)."""
     if not found:
         return {}

@@ -1,6 +1,5 @@
 """From facts to rows: what one transaction writes, grouped by statement where the order of facts allows it."""
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
@@ -9,7 +8,8 @@ import orjson
 from stagebook.ledger import facts as f
 from stagebook.ledger.entry import Entry
 from stagebook.ledger.json_text import clean_text
-from stagebook.ledger.sqlite import statements as s
+from stagebook.ledger.sql import statements as s
+from stagebook.ledger.sql.connection import Connection
 from stagebook.model.errors import WriteRefused
 from stagebook.model.status import ExchangeState, StepStatus
 
@@ -30,7 +30,7 @@ class Batch:
         fences: Of every run that the facts name.
     """
 
-    def __init__(self, connection: sqlite3.Connection, fences: Mapping[int, int]) -> None:
+    def __init__(self, connection: Connection, fences: Mapping[int, int]) -> None:
         self._connection = connection
         self._fences = fences
         self._rows: dict[s.Statement, list[Row]] = {}

@@ -1,14 +1,13 @@
 """Reading payloads back."""
 
-import sqlite3
-
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.payload_codec import unpack
-from stagebook.ledger.sqlite.recent import hashes
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.recent import hashes
 from stagebook.model.errors import LedgerError, NotFound
 
 
-def read_payload(connection: sqlite3.Connection, blobs: BlobFiles, digest: bytes) -> bytes:
+def read_payload(connection: Connection, blobs: BlobFiles, digest: bytes) -> bytes:
     """Read a payload's bytes, with those of the payloads that it needs as dictionary.
 
     Raises:

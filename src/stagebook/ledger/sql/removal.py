@@ -1,7 +1,6 @@
 """Takes runs out of a ledger, or the bodies of their requests and answers."""
 
 # ruff: noqa: S608  the statements are made of constants
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +9,8 @@ import orjson
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.clock import now
-from stagebook.ledger.sqlite.unused import TakenAway, take_away_unused
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.unused import TakenAway, take_away_unused
 
 _OF_EXCHANGES: Final = "SELECT id FROM exchanges WHERE run = ?1"
 _OF_STEPS: Final = "SELECT id FROM steps WHERE run = ?1"
@@ -48,7 +48,7 @@ class Purged:
     """Hashes of what was named; some may be in use elsewhere."""
 
 
-def delete_run(connection: sqlite3.Connection, blobs: BlobFiles, run: int) -> TakenAway:
+def delete_run(connection: Connection, blobs: BlobFiles, run: int) -> TakenAway:
     """Delete a run with everything that only it needs; runs that were forked from it stay as they are.
 
     Args:
@@ -59,7 +59,6 @@ def delete_run(connection: sqlite3.Connection, blobs: BlobFiles, run: int) -> Ta
     Returns:
         What of it was stored apart; its files have to be swept afterwards.
     """
-    connection.execute("PRAGMA secure_delete = 1")  # what was deleted is not to be read out of the file
     row = connection.execute("SELECT input, definition FROM runs WHERE id = ?", (run,)).fetchone()
     if row is None:
         return TakenAway(0, 0, ())
@@ -71,7 +70,7 @@ def delete_run(connection: sqlite3.Connection, blobs: BlobFiles, run: int) -> Ta
     return take_away_unused(connection, blobs, named)
 
 
-def forget_bodies(connection: sqlite3.Connection, runs: Sequence[int]) -> Purged:
+def forget_bodies(connection: Connection, runs: Sequence[int]) -> Purged:
     """Let go of the bodies of runs: their exchanges stay, and no longer name what was sent and answered.
 
     An exchange whose body was not empty and that names no skeleton was purged, and so was an answered one that names no
@@ -99,7 +98,7 @@ def forget_bodies(connection: sqlite3.Connection, runs: Sequence[int]) -> Purged
     return Purged(count, frozenset(named))
 
 
-def purged_at(connection: sqlite3.Connection, run: int) -> int | None:
+def purged_at(connection: Connection, run: int) -> int | None:
     """Say when bodies of a run were purged last; None where they never were."""
     purged = """SELECT 1 FROM exchanges WHERE run = ? AND ((skeleton IS NULL AND request_size > 0)
         OR (response IS NULL AND state IN ('received', 'parsed'))) LIMIT 1"""
@@ -109,7 +108,7 @@ def purged_at(connection: sqlite3.Connection, run: int) -> int | None:
     return None if row[0] is None else int(row[0])
 
 
-def answers_to_ask_again(connection: sqlite3.Connection, run: int) -> int:
+def answers_to_ask_again(connection: Connection, run: int) -> int:
     """Count the purged answers of steps that are not done: a resume cannot replay them."""
     row = connection.execute(
         """
@@ -122,7 +121,6 @@ def answers_to_ask_again(connection: sqlite3.Connection, run: int) -> int:
     return int(row[0])
 
 
-def take_away(connection: sqlite3.Connection, blobs: BlobFiles, named: Iterable[bytes]) -> TakenAway:
+def take_away(connection: Connection, blobs: BlobFiles, named: Iterable[bytes]) -> TakenAway:
     """Delete what of these payloads is no longer in use."""
-    connection.execute("PRAGMA secure_delete = 1")
     return take_away_unused(connection, blobs, named)

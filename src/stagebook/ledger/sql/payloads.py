@@ -1,6 +1,5 @@
 """The payloads table: what is new is packed before the transaction begins, what is known is not packed again."""
 
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
@@ -8,7 +7,8 @@ from typing import Final
 from stagebook.ledger.blob_files import BLOB_LEAST, BlobFiles
 from stagebook.ledger.entry import Body, Likeness
 from stagebook.ledger.payload_codec import Encoding, Packed, Packer
-from stagebook.ledger.sqlite.dictionaries import Dictionaries
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.dictionaries import Dictionaries
 
 PayloadRow = tuple[bytes, int, int, bytes | None, str | None, bytes | None]
 _BASE: Final = 3
@@ -25,7 +25,7 @@ class PayloadWriter:
         files: Whether there is a place for files.
     """
 
-    def __init__(self, connection: sqlite3.Connection, blobs: BlobFiles, *, files: bool) -> None:
+    def __init__(self, connection: Connection, blobs: BlobFiles, *, files: bool) -> None:
         self._blobs = blobs
         self._files = files
         self._packer = Packer()

@@ -1,9 +1,9 @@
-"""The first schema. Times are microseconds since 1970, money is picodollars, hashes are BLAKE2b-128."""
+"""The first schema, in SQLite's types; PostgreSQL's follow from them.
 
-import sqlite3
+Times are microseconds since 1970, money is picodollars, hashes are BLAKE2b-128.
+"""
+
 from typing import Final
-
-from stagebook.ledger.sqlite.script import statements
 
 TABLES: Final = """
 CREATE TABLE writers (
@@ -248,9 +248,3 @@ CREATE TABLE events (
     data TEXT                              -- JSON object
 ) STRICT;
 """
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Make the tables."""
-    for statement in statements(TABLES):
-        connection.execute(statement)

@@ -1,19 +1,19 @@
 """Looks a whole ledger over: whether it is whole, says what was sent, and holds nothing that belongs to nobody."""
 
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.progress import Told
-from stagebook.ledger.sqlite.payload_rows import read_payload
-from stagebook.ledger.sqlite.references import REFERENCES, count_dangling, delete_orphans
-from stagebook.ledger.sqlite.requests import read_request
-from stagebook.ledger.sqlite.totals import summarize
-from stagebook.ledger.sqlite.unused import take_away_unused, unused
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.payload_rows import read_payload
+from stagebook.ledger.sql.references import REFERENCES, count_dangling, delete_orphans
+from stagebook.ledger.sql.requests import read_request
+from stagebook.ledger.sql.totals import summarize
+from stagebook.ledger.sql.unused import take_away_unused, unused
 from stagebook.model.errors import LedgerError, NotFound
 from stagebook.model.exchange import content_hash
 
@@ -25,11 +25,14 @@ _RESTORE: Final = "restore the ledger from a backup; what else it holds can be e
 _FIX: Final = "`stagebook check --fix` removes it"
 
 
+Damage = Callable[[Connection], Iterable[str]]
+
+
 class Kind(StrEnum):
     """What is wrong."""
 
     DATABASE = "database"
-    """SQLite itself finds the file damaged."""
+    """The database itself finds what it holds damaged."""
     MISSING = "missing"
     """Something is named and not there."""
     DAMAGED = "damaged"
@@ -78,10 +81,12 @@ class Check:
         blobs: Where large payloads are.
         files: Whether there is a place for them.
         told: How far it has come.
+        damage: What the database itself finds wrong with what it holds.
     """
 
-    def __init__(self, connection: sqlite3.Connection, blobs: BlobFiles, told: Told, *, files: bool) -> None:
+    def __init__(self, connection: Connection, blobs: BlobFiles, told: Told, damage: Damage, *, files: bool) -> None:
         self._connection = connection
+        self._damage = damage
         self._blobs = blobs
         self._told = told
         self._files = files
@@ -103,17 +108,14 @@ class Check:
         for part in parts:
             try:
                 findings += part()
-            except (sqlite3.Error, LedgerError) as error:
+            except (self._connection.Error, LedgerError) as error:
                 findings.append(Finding(Kind.DATABASE, f"a part of the ledger cannot be read: {error}", _RESTORE))
         return Checked(tuple(findings), self._counts)
 
     def _database(self) -> Iterator[Finding]:
         self._told("the database", 0, 1)
-        for (line,) in self._connection.execute("PRAGMA integrity_check"):
-            if line != "ok":
-                yield Finding(Kind.DATABASE, f"SQLite finds the database damaged: {line}", _RESTORE)
-        for row in self._connection.execute("PRAGMA foreign_key_check"):
-            yield Finding(Kind.DATABASE, f"a row of {row[0]} names a row of {row[2]} that is not there", _RESTORE)
+        for line in self._damage(self._connection):
+            yield Finding(Kind.DATABASE, line, _RESTORE)
 
     def _references(self) -> Iterator[Finding]:
         for done, one in enumerate(REFERENCES):
@@ -159,14 +161,15 @@ class Check:
         self._told("sums", 0, 1)
         counted = """
             SELECT s.id, r.run_id, s.stage, s.item, s.attempts, max(a.number) FROM steps s JOIN runs r ON r.id = s.run
-            LEFT JOIN attempts a ON a.step = s.id GROUP BY s.id HAVING s.attempts <> coalesce(max(a.number), 0)
+            LEFT JOIN attempts a ON a.step = s.id
+            GROUP BY s.id, r.run_id, s.stage, s.item, s.attempts HAVING s.attempts <> coalesce(max(a.number), 0)
         """
         for _, run_id, stage, item, attempts, number in self._connection.execute(counted):
             where = f"{stage}{f'[{item}]' if item else ''} in {run_id}"
             yield Finding(Kind.SUM, f"{where} counts {attempts} attempts, and the last is {number or 0}", _RESTORE)
         versions = """
             SELECT r.run_id, o.stage, o.item, count(*), max(o.version) FROM outputs o JOIN runs r ON r.id = o.run
-            GROUP BY o.run, o.stage, o.item HAVING count(*) <> max(o.version) OR min(o.version) <> 1
+            GROUP BY o.run, r.run_id, o.stage, o.item HAVING count(*) <> max(o.version) OR min(o.version) <> 1
         """
         for run_id, stage, item, count, version in self._connection.execute(versions):
             where = f"{stage}{f'[{item}]' if item else ''} in {run_id}"
@@ -198,7 +201,7 @@ class Check:
                 yield Finding(Kind.MISSING, f"the file blobs/{location} is named by a row and not there", _RESTORE)
 
     def _each(self, what: str, sql: str) -> Iterator[tuple[Any, ...]]:  # Any: one type per column
-        counting = f"SELECT count(*) FROM ({sql})"  # noqa: S608  one of ours
+        counting = f"SELECT count(*) FROM ({sql}) AS counted"  # noqa: S608  one of ours
         total = self._connection.execute(counting).fetchone()[0]
         for done, row in enumerate(self._connection.execute(sql)):
             if done % TELL_EVERY == 0:
@@ -207,7 +210,7 @@ class Check:
         self._counts[what] = total
 
 
-def fix_orphans(connection: sqlite3.Connection, blobs: BlobFiles, *, files: bool) -> Fixed:
+def fix_orphans(connection: Connection, blobs: BlobFiles, *, files: bool) -> Fixed:
     """Delete what belongs to nothing.
 
     Args:

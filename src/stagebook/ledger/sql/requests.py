@@ -1,15 +1,14 @@
 """Requests, put together again from their parts."""
 
-import sqlite3
-
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.segments import join
-from stagebook.ledger.sqlite.payload_rows import read_payload
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.payload_rows import read_payload
 from stagebook.model.errors import LedgerError, NotFound
 from stagebook.model.exchange import Request
 
 
-def read_request(connection: sqlite3.Connection, blobs: BlobFiles, exchange: int) -> bytes:
+def read_request(connection: Connection, blobs: BlobFiles, exchange: int) -> bytes:
     """Read the exact bytes of a request's body.
 
     Raises:

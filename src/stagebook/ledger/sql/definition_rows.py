@@ -1,9 +1,9 @@
 """Declarations and their stages."""
 
-import sqlite3
 from typing import Final
 
-from stagebook.ledger.sqlite.stage_rows import stage_rows
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.stage_rows import stage_rows
 from stagebook.model.exchange import content_hash
 
 _STAGE: Final = """
@@ -13,7 +13,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
-def write_definition(connection: sqlite3.Connection, pipeline: str, definition: bytes, at: int) -> int:
+def write_definition(connection: Connection, pipeline: str, definition: bytes, at: int) -> int:
     """Write a declaration, unless it is there already; gives its number.
 
     Args:
@@ -26,10 +26,10 @@ def write_definition(connection: sqlite3.Connection, pipeline: str, definition: 
     row = connection.execute("SELECT id FROM definitions WHERE hash = ?", (digest,)).fetchone()
     if row is not None:
         return int(row[0])
-    cursor = connection.execute(
-        "INSERT INTO definitions (hash, pipeline, json, at) VALUES (?, ?, ?, ?)",
+    made = connection.execute(
+        "INSERT INTO definitions (hash, pipeline, json, at) VALUES (?, ?, ?, ?) RETURNING id",
         (digest, pipeline, definition.decode(), at),
-    )
-    number = int(cursor.lastrowid or 0)
+    ).fetchall()
+    number = int(made[0][0])
     connection.executemany(_STAGE, [(number, *stage) for stage in stage_rows(definition)])
     return number

@@ -4,7 +4,6 @@
 import os
 import platform
 import re
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -15,14 +14,17 @@ import orjson
 from stagebook.ledger import run_format as f
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.clock import now
+from stagebook.ledger.commands import ReserveWriter
 from stagebook.ledger.entry import KIND_BYTES, Body, Likeness
 from stagebook.ledger.ids import COUNTER_BITS
 from stagebook.ledger.payload_codec import DICTIONARY_LEAST
 from stagebook.ledger.run_format import Json, json_text, kept_bytes
-from stagebook.ledger.sqlite.definition_rows import write_definition
-from stagebook.ledger.sqlite.payloads import PayloadWriter
-from stagebook.ledger.sqlite.run_export import RunExport
-from stagebook.ledger.sqlite.statements import PAYLOAD, PROMPT, SEGMENT
+from stagebook.ledger.sql.command_rows import reserve_writer
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.definition_rows import write_definition
+from stagebook.ledger.sql.payloads import PayloadWriter
+from stagebook.ledger.sql.run_export import RunExport
+from stagebook.ledger.sql.statements import PAYLOAD, PROMPT, SEGMENT
 from stagebook.model.errors import InputError
 from stagebook.model.exchange import Request, content_hash
 from stagebook.model.status import ExchangeState, StepStatus, Wish
@@ -61,7 +63,7 @@ def read_document(data: bytes) -> Json:
     return document
 
 
-def import_run(connection: sqlite3.Connection, blobs: BlobFiles, document: Json, *, files: bool) -> Imported:
+def import_run(connection: Connection, blobs: BlobFiles, document: Json, *, files: bool) -> Imported:
     """Write a run's rows under new numbers; its readable id stays.
 
     Args:
@@ -84,7 +86,7 @@ def import_run(connection: sqlite3.Connection, blobs: BlobFiles, document: Json,
             return told
         if f.in_other_ledgers(_exported(connection, blobs, row[0])) == f.in_other_ledgers(document):
             return Imported(run_id, False, told.steps, told.exchanges)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, sqlite3.IntegrityError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, connection.IntegrityError) as error:
         raise InputError(f"it is not whole, or was changed: {type(error).__name__}: {error}") from error
     raise InputError(
         f"another {run_id} is in this ledger, with other content (it may have gone on since); "
@@ -92,7 +94,7 @@ def import_run(connection: sqlite3.Connection, blobs: BlobFiles, document: Json,
     )
 
 
-def _exported(connection: sqlite3.Connection, blobs: BlobFiles, run: int) -> Json:
+def _exported(connection: Connection, blobs: BlobFiles, run: int) -> Json:
     written = bytearray()
     RunExport(connection, blobs, run).write(written.extend)
     return orjson.loads(written)
@@ -101,14 +103,12 @@ def _exported(connection: sqlite3.Connection, blobs: BlobFiles, run: int) -> Jso
 class _Import:
     """One run on its way in."""
 
-    def __init__(self, connection: sqlite3.Connection, blobs: BlobFiles, document: Json, *, files: bool) -> None:
+    def __init__(self, connection: Connection, blobs: BlobFiles, document: Json, *, files: bool) -> None:
         self._connection = connection
         self._document = document
         self._payloads = PayloadWriter(connection, blobs, files=files)
-        writer = connection.execute(
-            "INSERT INTO writers (pid, host, at) VALUES (?, ?, ?)", (os.getpid(), platform.node(), now())
-        ).lastrowid
-        numbers = count((writer or 0) << COUNTER_BITS)
+        writer = reserve_writer(connection, ReserveWriter(os.getpid(), platform.node(), now()))
+        numbers = count(writer << COUNTER_BITS)
         self._run = next(numbers)
         self._steps = [next(numbers) for _ in document["steps"]]
         self._outputs = [next(numbers) for _ in document["outputs"]]

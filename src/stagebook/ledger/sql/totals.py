@@ -1,23 +1,26 @@
 """Sums over steps and exchanges, grouped in the database."""
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
 
+from stagebook.ledger.sql.connection import Connection
 from stagebook.ledger.summary import RunSummary, StageSummary
 
 _STEPS: Final = """
-SELECT s.run, s.stage, count(*), sum(s.status = 'completed'), sum(s.status = 'failed'), sum(s.status = 'skipped'),
-    sum(s.status = 'running'), sum(s.status = 'pending'), count(s.reused_from), min(s.started_at), max(s.ended_at),
+SELECT s.run, s.stage, count(*), count(*) FILTER (WHERE s.status = 'completed'),
+    count(*) FILTER (WHERE s.status = 'failed'), count(*) FILTER (WHERE s.status = 'skipped'),
+    count(*) FILTER (WHERE s.status = 'running'), count(*) FILTER (WHERE s.status = 'pending'),
+    count(s.reused_from), min(s.started_at), max(s.ended_at),
     sum(s.worked)
 FROM steps s {chosen} GROUP BY s.run, s.stage
 """
 _EXCHANGES: Final = """
 SELECT s.run, t.stage, count(*), coalesce(sum(s.cost), 0),
-    coalesce(sum(s.cost IS NULL AND s.kind = 'model' AND s.http_status BETWEEN 200 AND 299), 0),
-    sum(s.state = 'lost' AND s.kind <> 'tool'), sum(s.state = 'sent' AND s.kind <> 'tool'),
+    count(*) FILTER (WHERE s.cost IS NULL AND s.kind = 'model' AND s.http_status BETWEEN 200 AND 299),
+    count(*) FILTER (WHERE s.state = 'lost' AND s.kind <> 'tool'),
+    count(*) FILTER (WHERE s.state = 'sent' AND s.kind <> 'tool'),
     coalesce(sum(s.input_tokens), 0), coalesce(sum(s.output_tokens), 0),
     coalesce(sum(s.cache_read_input_tokens), 0), coalesce(sum(s.cache_creation_input_tokens), 0),
     coalesce(sum(s.reasoning_output_tokens), 0)
@@ -33,10 +36,10 @@ SELECT s.run, s.stage, s.item, s.status, s.reason, s.warnings
 FROM steps s {chosen} {joined} (s.status = 'failed' OR s.warnings IS NOT NULL) ORDER BY s.id
 """
 _NO_STEPS: Final = (0, 0, 0, 0, 0, 0, 0, None, None, 0)
-_CHOSEN: Final = "WHERE s.run IN (SELECT value FROM json_each(?))"
+_CHOSEN: Final = "WHERE s.run IN (SELECT CAST(value AS BIGINT) FROM json_each(?))"
 
 
-def summarize(connection: sqlite3.Connection, runs: Sequence[int] | None) -> dict[int, RunSummary]:
+def summarize(connection: Connection, runs: Sequence[int] | None) -> dict[int, RunSummary]:
     """Add up runs: those named, or all.
 
     Args:

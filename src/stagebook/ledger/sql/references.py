@@ -1,9 +1,10 @@
 """Which rows name which others, and those that name what is not there."""
 
 # ruff: noqa: S608  the statements are made of constants
-import sqlite3
 from dataclasses import dataclass
 from typing import Final
+
+from stagebook.ledger.sql.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,14 @@ REFERENCES: Final = (
 """Owners before what belongs to them. Runs and steps of other runs (`parent`, `reused_from`) may have been deleted."""
 
 
-def count_dangling(connection: sqlite3.Connection, reference: Reference) -> tuple[int, object]:
+def count_dangling(connection: Connection, reference: Reference) -> tuple[int, object]:
     """Count the rows that name what is not there, and give the number of the first."""
     first = f"SELECT count(*), min(t.{reference.column}) FROM {reference.table} t WHERE {reference.dangling}"
     count, example = connection.execute(first).fetchone()
     return int(count), example
 
 
-def delete_orphans(connection: sqlite3.Connection) -> int:
+def delete_orphans(connection: Connection) -> int:
     """Delete the rows that belong to nothing; gives how many."""
     return sum(
         connection.execute(f"DELETE FROM {one.table} AS t WHERE {one.dangling}").rowcount

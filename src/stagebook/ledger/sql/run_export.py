@@ -1,7 +1,6 @@
 """Writes a run as one document, row by row; the same rows give the same bytes."""
 
 # ruff: noqa: S608  the statements are made of constants
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
@@ -11,8 +10,9 @@ import orjson
 from stagebook.ledger import run_format as f
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.run_format import Json, bytes_kept, json_kept
-from stagebook.ledger.sqlite.payload_rows import read_payload
-from stagebook.ledger.sqlite.requests import read_request
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.payload_rows import read_payload
+from stagebook.ledger.sql.requests import read_request
 from stagebook.model.errors import NotFound
 
 Write = Callable[[bytes], object]
@@ -28,10 +28,11 @@ _RUN: Final = f"""
 SELECT {_columns("r", f.RUN)}, p.run_id AS parent, r.settings, r.tags, r.input, d.hash, d.at, d.json
 FROM runs r JOIN definitions d ON d.id = r.definition LEFT JOIN runs p ON p.id = r.parent WHERE r.id = ?
 """
-_PROMPTS: Final = """
-SELECT p.hash, p.name, p.at, p.text FROM prompts p WHERE lower(hex(p.hash)) IN (
-    SELECT g.prompt_id FROM stages g JOIN runs r ON r.definition = g.definition WHERE r.id = ?) ORDER BY p.hash
+_PROMPT_IDS: Final = """
+SELECT DISTINCT g.prompt_id FROM stages g JOIN runs r ON r.definition = g.definition
+WHERE r.id = ? AND g.prompt_id IS NOT NULL ORDER BY g.prompt_id
 """
+_PROMPT: Final = "SELECT p.hash, p.name, p.at, p.text FROM prompts p WHERE p.hash = ?"
 _STEPS: Final = f"""
 SELECT s.id, {_columns("s", f.STEP)}, s.attempts, s.fingerprint, s.warnings, s.reads, r.run_id AS other_run,
     o.stage AS other_stage, o.item AS other_item
@@ -67,7 +68,7 @@ class RunExport:
         run: Id of the run.
     """
 
-    def __init__(self, connection: sqlite3.Connection, blobs: BlobFiles, run: int) -> None:
+    def __init__(self, connection: Connection, blobs: BlobFiles, run: int) -> None:
         self._connection = connection
         self._blobs = blobs
         self._run = run
@@ -121,8 +122,13 @@ class RunExport:
         return {"run": run, "definition": definition}
 
     def _prompts(self) -> Iterator[Json]:
-        for row in self._rows(_PROMPTS):
-            yield dict(row) | {"hash": row["hash"].hex()}
+        for row in self._rows(_PROMPT_IDS):
+            try:
+                digest = bytes.fromhex(row["prompt_id"])
+            except ValueError:  # of a definition that was not made by Stagebook
+                continue
+            for prompt in self._rows(_PROMPT, digest):
+                yield prompt | {"hash": prompt["hash"].hex()}
 
     def _with_attempts(self) -> Iterator[Json]:
         attempts = {
@@ -217,9 +223,9 @@ class RunExport:
         rows = self._connection.execute(f"SELECT id FROM {table} WHERE run = ? ORDER BY id", (self._run,))
         return {row[0]: place for place, row in enumerate(rows)}
 
-    def _rows(self, sql: str) -> Iterator[dict[str, Any]]:  # Any: one type per column
-        cursor = self._connection.execute(sql, (self._run,))
-        names: Sequence[str] = [column[0] for column in cursor.description]
+    def _rows(self, sql: str, of: object = None) -> Iterator[dict[str, Any]]:  # Any: one type per column
+        cursor = self._connection.execute(sql, (self._run if of is None else of,))
+        names: Sequence[str] = [column[0] for column in cursor.description or ()]
         return (dict(zip(names, row, strict=True)) for row in cursor)
 
 

@@ -6,15 +6,15 @@ that of the request before it, and so do the frames of answers; large parts repe
 dictionary serves one run only, so that runs lean on each other no more than they share payloads.
 """
 
-import sqlite3
 from collections import OrderedDict
 from typing import Final, TypeVar
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.entry import Body, Likeness
 from stagebook.ledger.payload_codec import DICTIONARY_LEAST, LEAST, Dictionary
-from stagebook.ledger.sqlite.payload_rows import read_payload
-from stagebook.ledger.sqlite.recent import Recent
+from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.payload_rows import read_payload
+from stagebook.ledger.sql.recent import Recent
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -37,7 +37,7 @@ class Dictionaries:
         blobs: Where large payloads are.
     """
 
-    def __init__(self, connection: sqlite3.Connection, blobs: BlobFiles) -> None:
+    def __init__(self, connection: Connection, blobs: BlobFiles) -> None:
         self._connection = connection
         self._blobs = blobs
         self._inputs: OrderedDict[int, Dictionary | None] = OrderedDict()

@@ -1,0 +1,1 @@
+"""The ledger in SQL: what SQLite and PostgreSQL have in common."""
