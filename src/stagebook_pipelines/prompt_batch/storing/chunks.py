@@ -1,0 +1,122 @@
+"""Responses into a place for results, a chunk at a time, with an account of what became of each."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from stagebook_pipelines.prompt_batch.results import Response, Stored
+from stagebook_pipelines.prompt_batch.storing.record import Heading, Made, Record, make_record
+from stagebook_pipelines.prompt_batch.storing.store import ChunkRefused, Store, StoreLost
+
+CHUNK: Final = 100
+"""Rows of one transaction."""
+SHOWN: Final = 60
+"""Characters of a prompt that an error repeats."""
+
+
+class Chunks:
+    """Fills chunks and has them kept.
+
+    Args:
+        store: Where they go.
+        heading: What the rows share.
+    """
+
+    def __init__(self, store: Store, heading: Heading) -> None:
+        self._store = store
+        self._heading = heading
+        self._now = datetime.now(UTC)
+        self._alike: Counter[str] = Counter()
+        self._chunk: list[tuple[int, Record]] = []
+        self._given = 0
+        self._lost: str | None = None
+        self.account = Stored()
+        self.refused_chunks = 0
+        """Chunks of which nothing was written, for a reason that may pass."""
+
+    @property
+    def full(self) -> bool:
+        """Whether `keep` is due."""
+        return self._given % CHUNK == 0
+
+    def add(self, response: Response | Mapping[str, Any]) -> None:
+        """Take one response; one that is none is accounted as failed."""
+        self._given += 1
+        row = self._given
+        try:
+            read = response if isinstance(response, Response) else Response.model_validate(response)
+            made = self._made(read)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(map(str, first["loc"])) or "the whole"
+            self._fail(row, None, f"{field}: {first['msg'].lower()}")
+            return
+        except ValueError as error:
+            self._fail(row, None, str(error))
+            return
+        if made.replaced:
+            self.account.warnings.append(
+                f"{self._where(row, made.record.prompt)}: characters that no database takes were replaced in"
+                f" {', '.join(made.replaced)}"
+            )
+        self._chunk.append((row, made.record))
+
+    def keep(self) -> None:
+        """Have the chunk kept that is there, full or not."""
+        chunk, self._chunk = self._chunk, []
+        if not chunk:
+            return
+        if self._lost is not None:
+            self.account.failed += len(chunk)
+            return
+        single = self._one_of_a_key(chunk)
+        try:
+            kept = self._store.keep([record for _, record in single])
+        except (ChunkRefused, StoreLost) as error:
+            self.refused_chunks += 1
+            self.account.failed += len(chunk)
+            self.account.errors.append(f"chunk {_number(chunk[0][0])} (rows {chunk[0][0]} to {chunk[-1][0]}): {error}")
+            if isinstance(error, StoreLost):
+                self._lost = str(error)
+            return
+        self.account.stored += len(kept.ids)
+        self.account.already_stored += kept.present + len(chunk) - len(single)
+        self.account.inserted_ids += kept.ids
+        for place, reason in kept.refused:
+            row, record = single[place]
+            self._fail(row, record.prompt, reason)
+
+    def _made(self, response: Response) -> Made:
+        """Make its row; of those that are the very same, each has a key of its own."""
+        made = make_record(response, self._heading, 0, self._now)
+        if made.named:
+            return made
+        self._alike[made.record.key] += 1
+        occurrence = self._alike[made.record.key] - 1
+        return make_record(response, self._heading, occurrence, self._now) if occurrence else made
+
+    @staticmethod
+    def _one_of_a_key(chunk: list[tuple[int, Record]]) -> list[tuple[int, Record]]:
+        """Leave out rows whose key another row of the chunk has; one with an answer is the one that stays."""
+        best: dict[str, tuple[int, Record]] = {}
+        for one in chunk:
+            before = best.get(one[1].key)
+            if before is None or (one[1].success and not before[1].success):
+                best[one[1].key] = one
+        return list(best.values())
+
+    def _fail(self, row: int, prompt: str | None, reason: str) -> None:
+        self.account.failed += 1
+        self.account.errors.append(f"{self._where(row, prompt)}: {reason}")
+
+    def _where(self, row: int, prompt: str | None) -> str:
+        shown = "" if prompt is None else f" ({prompt[:SHOWN]!r}{'...' if len(prompt) > SHOWN else ''})"
+        return f"chunk {_number(row)}, row {row}{shown}"
+
+
+def _number(row: int) -> int:
+    """Say in which chunk a row is; both count from 1."""
+    return (row - 1) // CHUNK + 1

@@ -1,0 +1,179 @@
+"""A response as the row that is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from stagebook_pipelines.prompt_batch.results import Response
+
+KEY: Final = "record_key"
+"""The column, or the field of `metadata`, that tells by what a result is known."""
+KEY_BYTES: Final = 16
+COLUMNS: Final = (
+    "prompt",
+    "response",
+    "model",
+    "success",
+    "error",
+    "timestamp",
+    "duration_ms",
+    "tokens_used",
+    "metadata",
+    "experiment_name",
+    "tags",
+)
+"""Of every table of results, in this order."""
+
+_REPLACEMENT: Final = "\ufffd"
+
+
+class Record(NamedTuple):
+    """One row."""
+
+    prompt: str
+    response: str | None
+    model: str | None
+    success: bool
+    error: str | None
+    timestamp: str
+    """ISO 8601 with its zone."""
+    duration_ms: int | None
+    tokens_used: int | None
+    metadata: str
+    """JSON object."""
+    key: str
+    """Hexadecimal; the same result has the same, whoever stores it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What all rows that are stored together share."""
+
+    experiment_name: str | None = None
+    """The experiment that they belong to."""
+    model_name: str | None = None
+    """Who answered, where a response does not say."""
+    tags: tuple[str, ...] = ()
+    """Labels to find them by."""
+    metadata: Mapping[str, Any] | None = None
+    """Put into every row's metadata; what a response says of itself is stronger."""
+
+
+class Made(NamedTuple):
+    """A record, and what had to be replaced in it."""
+
+    record: Record
+    replaced: tuple[str, ...]
+    """Fields in which characters that no database takes became U+FFFD."""
+    named: bool
+    """Whether the response itself said by what it is known."""
+
+
+def make_record(response: Response, heading: Heading, occurrence: int, now: datetime) -> Made:
+    """Make a row of a response.
+
+    Args:
+        response: What became of a prompt. `record_key` in its metadata says by what it is known; without it that
+            follows from the whole response.
+        heading: What its rows share.
+        occurrence: How many responses that are the very same went before it.
+        now: The time of those that tell none.
+
+    Raises:
+        ValueError: Its metadata is nothing that JSON can hold.
+    """
+    replaced: list[str] = []
+
+    def clean(name: str, text: str | None) -> str | None:
+        """Replace NUL characters and lone surrogates, which no database's text can hold."""
+        if text is None or ("\0" not in text and _encodable(text)):
+            return text
+        replaced.append(name)
+        return text.replace("\0", _REPLACEMENT).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+    prompt = clean("prompt", response.prompt) or ""
+    answer = clean("response", response.response)
+    model = clean("model", response.model or heading.model_name)
+    error = clean("error", response.error)
+    facts = {**(heading.metadata or {}), **response.metadata.__dict__, **(response.metadata.model_extra or {})}
+    named = facts.pop(KEY, None)
+    when = response.timestamp or now
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    key = (
+        _cleaned(str(named))
+        if named is not None
+        else key_of(
+            heading.experiment_name,
+            model,
+            prompt,
+            answer,
+            str(response.success),
+            error,
+            when.isoformat() if response.timestamp else None,
+            str(occurrence),
+        )
+    )
+    if replaced:
+        facts["replaced_characters"] = list(replaced)
+    record = Record(
+        prompt,
+        answer,
+        model,
+        response.success,
+        error,
+        when.isoformat(),
+        response.metadata.duration_ms,
+        response.metadata.tokens_used,
+        _json(facts, replaced),
+        key,
+    )
+    return Made(record, tuple(replaced), named is not None)
+
+
+def key_of(*parts: str | None) -> str:
+    """Hash what a result is known by; None is something else than an empty text."""
+    digest = blake2b(digest_size=KEY_BYTES)
+    for part in parts:
+        data = b"" if part is None else part.encode("utf-8", "surrogatepass")
+        digest.update(b"-\0" if part is None else b"%d\0" % len(data))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _json(facts: dict[str, Any], replaced: list[str]) -> str:
+    """Write metadata as JSON that every database takes."""
+    try:
+        text = orjson.dumps(facts, default=str).decode()
+    except TypeError as error:
+        if "surrogates" not in str(error):
+            raise ValueError(f"metadata: {error}") from None
+        text = ""
+    if text and "\\u0000" not in text:
+        return text
+    replaced.append("metadata")
+    return orjson.dumps(_cleaned(facts), default=str).decode()
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", _REPLACEMENT).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return {_cleaned(str(name)): _cleaned(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(part) for part in value]
+    return value

@@ -1,0 +1,58 @@
+"""The operation `store_results`."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from stagebook_pipelines.prompt_batch.results import Response, Stored
+from stagebook_pipelines.prompt_batch.storing.address import TABLE, open_store
+from stagebook_pipelines.prompt_batch.storing.chunks import Chunks
+from stagebook_pipelines.prompt_batch.storing.record import Heading
+
+
+def store_results(
+    responses: Iterable[Response | Mapping[str, Any]],
+    *,
+    store: str,
+    table: str = TABLE,
+    experiment_name: str | None = None,
+    model_name: str | None = None,
+    tags: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> Stored:
+    """Store responses in any table or file, in chunks of 100, each in a transaction of its own.
+
+    What was stored before is not stored again: a result is known by its `record_key`, which follows from experiment,
+    model, prompt, answer and time, or stands in its metadata. A row that says that its prompt failed is replaced when
+    its answer comes.
+
+    Args:
+        responses: As `execute_batch` gives them, or objects of the same fields; any iterable, read as it goes.
+        store: `postgresql://...` (Supabase is one), `sqlite:///FILE`, a file that ends in .db, .jsonl or .parquet, or
+            `env:NAME` for an environment variable that holds one of these.
+        table: `table` or `schema.table`; it is made where there is none.
+        experiment_name: The experiment that the responses belong to.
+        model_name: Who answered, for responses that do not say.
+        tags: Labels to find them by.
+        metadata: Put into every row's metadata; what a response says of itself is stronger.
+
+    Returns:
+        How many were stored and their ids, how many were there already, and what could not be stored and why; a row or
+        a chunk that fails stops no other.
+
+    Raises:
+        StoreError: The place cannot be used at all: it cannot be reached, or the table cannot take results.
+    """
+    heading = Heading(experiment_name, model_name, tuple(tags), metadata)
+    place = open_store(store, table, heading, os.environ)
+    try:
+        chunks = Chunks(place, heading)
+        for response in responses:
+            chunks.add(response)
+            if chunks.full:
+                chunks.keep()
+        chunks.keep()
+        place.finish()
+    finally:
+        place.close()
+    return chunks.account
