@@ -64,6 +64,10 @@ BENCHES: tuple[tuple[tuple[str, ...], tuple[Line, ...]], ...] = (
         (Line("peak memory of 100,000 items", lambda one: one["peak_mb"], 300, 120, " MB"),),
     ),
     (
+        ("storing.py",),
+        (Line("rows stored a second, of a bare COPY", lambda one: one["of_copy"], 0.3, 0.7, more_is_better=True),),
+    ),
+    (
         ("request_bytes.py",),
         (Line("request bytes kept of a ten-stage run", lambda one: one["kept"], 0.15, 0.06),),
     ),

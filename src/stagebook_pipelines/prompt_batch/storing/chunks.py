@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
 from stagebook_pipelines.prompt_batch.results import Response, Stored
 from stagebook_pipelines.prompt_batch.storing.record import Heading, Made, Record, make_record
-from stagebook_pipelines.prompt_batch.storing.store import ChunkRefused, Store, StoreLost
+from stagebook_pipelines.prompt_batch.storing.store import ChunkRefused, Kept, Store, StoreLost
 
 CHUNK: Final = 100
 """Rows of one transaction."""
@@ -17,8 +18,18 @@ SHOWN: Final = 60
 """Characters of a prompt that an error repeats."""
 
 
+class _Keeping(NamedTuple):
+    """A chunk on its way."""
+
+    chunk: list[tuple[int, Record]]
+    """Its rows, each with its number."""
+    single: list[tuple[int, Record]]
+    """Those that are kept: no two of one key."""
+    result: Future[Kept]
+
+
 class Chunks:
-    """Fills chunks and has them kept.
+    """Fills chunks and has them kept, one while the next is filled.
 
     Args:
         store: Where they go.
@@ -32,7 +43,9 @@ class Chunks:
         self._alike: Counter[str] = Counter()
         self._chunk: list[tuple[int, Record]] = []
         self._given = 0
-        self._lost: str | None = None
+        self._keeping: _Keeping | None = None
+        self._lost = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-results")
         self.account = Stored()
         self.refused_chunks = 0
         """Chunks of which nothing was written, for a reason that may pass."""
@@ -65,22 +78,46 @@ class Chunks:
         self._chunk.append((row, made.record))
 
     def keep(self) -> None:
-        """Have the chunk kept that is there, full or not."""
+        """Have the chunk kept that is there, full or not, while the next one is filled; one at a time."""
+        self._settle()
         chunk, self._chunk = self._chunk, []
         if not chunk:
             return
-        if self._lost is not None:
+        if self._lost:
             self.account.failed += len(chunk)
             return
         single = self._one_of_a_key(chunk)
+        self._keeping = _Keeping(chunk, single, self._thread.submit(self._store.keep, [one for _, one in single]))
+
+    def end(self) -> Stored:
+        """Keep what is left, have all of it lasting, and give the account.
+
+        Raises:
+            StoreError: A file cannot be written.
+        """
+        self.keep()
+        self._settle()
+        self._store.finish()
+        return self.account
+
+    def close(self) -> None:
+        """Wait for the chunk that is being kept, and let go of the place."""
+        self._thread.shutdown(cancel_futures=True)
+        self._store.close()
+
+    def _settle(self) -> None:
+        """Wait for the chunk before, and account for it."""
+        keeping, self._keeping = self._keeping, None
+        if keeping is None:
+            return
+        chunk, single = keeping.chunk, keeping.single
         try:
-            kept = self._store.keep([record for _, record in single])
+            kept = keeping.result.result()
         except (ChunkRefused, StoreLost) as error:
+            self._lost = isinstance(error, StoreLost)
             self.refused_chunks += 1
             self.account.failed += len(chunk)
             self.account.errors.append(f"chunk {_number(chunk[0][0])} (rows {chunk[0][0]} to {chunk[-1][0]}): {error}")
-            if isinstance(error, StoreLost):
-                self._lost = str(error)
             return
         self.account.stored += len(kept.ids)
         self.account.already_stored += kept.present + len(chunk) - len(single)

@@ -1,7 +1,7 @@
 """Results in a file: added to what it holds, and renamed into place when all of it is on disk."""
 
 import os
-import tempfile
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
@@ -122,12 +122,9 @@ class FileStore(ABC):
 
 def _beside(path: Path) -> Path:
     """Make an empty file in the same folder, so that renaming it is one step of the file system."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    umask = os.umask(0)
-    os.umask(umask)
-    os.fchmod(handle, 0o666 & ~umask)
-    os.close(handle)
-    return Path(name)
+    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    made.touch(exist_ok=False)
+    return made
 
 
 def _sync(path: Path) -> None:

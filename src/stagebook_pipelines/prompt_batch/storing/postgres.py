@@ -25,6 +25,8 @@ T = TypeVar("T")
 SCHEMES: Final = ("postgresql", "postgres")
 WAITS: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 """Most seconds before each further try on a lost connection: some 10 s in all, in which a server is restarted."""
+OPENING: Final = 4
+"""Of these, how many are waited for at the first connection, where the address may be wrong."""
 CONNECT_SECONDS: Final = 10
 LONGEST_DETAIL: Final = 200
 """Characters of what a database says of a row; it may repeat the whole row."""
@@ -69,7 +71,7 @@ class PostgresStore:
         self._address = _without_what_others_read(address)
         self._connection: Connection[Any] | None = None
         try:
-            table = self._persistently(lambda connection: see_to_table(connection, name))
+            table = self._persistently(lambda connection: see_to_table(connection, name), WAITS[:OPENING])
         except psycopg.Error as error:
             self.close()
             raise StoreError(f"the table {name} cannot be used: {told(error)}") from None
@@ -101,7 +103,7 @@ class PostgresStore:
             self._connection.close()
             self._connection = None
 
-    def _persistently(self, work: "Callable[[Connection[Any]], T]") -> T:
+    def _persistently(self, work: "Callable[[Connection[Any]], T]", waits: Sequence[float] = WAITS) -> T:
         """Do something on a connection; when that is lost, again on a new one.
 
         Raises:
@@ -109,7 +111,7 @@ class PostgresStore:
             psycopg.Error: The database refuses the work itself.
         """
         psycopg = self._psycopg
-        for wait in (*WAITS, 0.0):
+        for wait in (*waits, 0.0):
             try:
                 return work(self._connected())
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:

@@ -1,5 +1,6 @@
 """A response as the row that is stored."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ COLUMNS: Final = (
 )
 """Of every table of results, in this order."""
 
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""NUL characters and lone surrogates, which no database's text can hold."""
 _REPLACEMENT: Final = "\ufffd"
 
 
@@ -89,11 +92,11 @@ def make_record(response: Response, heading: Heading, occurrence: int, now: date
     replaced: list[str] = []
 
     def clean(name: str, text: str | None) -> str | None:
-        """Replace NUL characters and lone surrogates, which no database's text can hold."""
-        if text is None or ("\0" not in text and _encodable(text)):
+        """Replace what cannot be stored, and take note of it."""
+        if text is None or _storable(text):
             return text
         replaced.append(name)
-        return text.replace("\0", _REPLACEMENT).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return _UNSTORABLE.sub(_REPLACEMENT, text)
 
     prompt = clean("prompt", response.prompt) or ""
     answer = clean("response", response.response)
@@ -102,22 +105,12 @@ def make_record(response: Response, heading: Heading, occurrence: int, now: date
     facts = {**(heading.metadata or {}), **response.metadata.__dict__, **(response.metadata.model_extra or {})}
     named = facts.pop(KEY, None)
     when = response.timestamp or now
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    key = (
-        _cleaned(str(named))
-        if named is not None
-        else key_of(
-            heading.experiment_name,
-            model,
-            prompt,
-            answer,
-            str(response.success),
-            error,
-            when.isoformat() if response.timestamp else None,
-            str(occurrence),
-        )
-    )
+    at = (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).isoformat()
+    if named is not None:
+        key = _UNSTORABLE.sub(_REPLACEMENT, str(named))
+    else:
+        told = at if response.timestamp is not None else None
+        key = key_of(heading.experiment_name, model, prompt, answer, error, told, f"{response.success} {occurrence}")
     if replaced:
         facts["replaced_characters"] = list(replaced)
     record = Record(
@@ -126,7 +119,7 @@ def make_record(response: Response, heading: Heading, occurrence: int, now: date
         model,
         response.success,
         error,
-        when.isoformat(),
+        at,
         response.metadata.duration_ms,
         response.metadata.tokens_used,
         _json(facts, replaced),
@@ -136,23 +129,17 @@ def make_record(response: Response, heading: Heading, occurrence: int, now: date
 
 
 def key_of(*parts: str | None) -> str:
-    """Hash what a result is known by; None is something else than an empty text."""
-    digest = blake2b(digest_size=KEY_BYTES)
-    for part in parts:
-        data = b"" if part is None else part.encode("utf-8", "surrogatepass")
-        digest.update(b"-\0" if part is None else b"%d\0" % len(data))
-        digest.update(data)
-    return digest.hexdigest()
+    """Hash what a result is known by; None is something else than an empty text, and no two lists of parts are one."""
+    encoded = [b"" if part is None else part.encode("utf-8", "replace") for part in parts]
+    sizes = ["-" if part is None else str(len(data)) for part, data in zip(parts, encoded, strict=True)]
+    return blake2b(b"".join([",".join(sizes).encode(), b"\0", *encoded]), digest_size=KEY_BYTES).hexdigest()
 
 
-def _encodable(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+def _storable(text: str) -> bool:
+    """Whether nothing in a text has to be replaced; the usual answer, quickly."""
+    if "\0" in text:
         return False
-    return True
+    return text.isascii() or _UNSTORABLE.search(text) is None
 
 
 def _json(facts: dict[str, Any], replaced: list[str]) -> str:
@@ -171,7 +158,7 @@ def _json(facts: dict[str, Any], replaced: list[str]) -> str:
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return value.replace("\0", _REPLACEMENT).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return _UNSTORABLE.sub(_REPLACEMENT, value)
     if isinstance(value, Mapping):
         return {_cleaned(str(name)): _cleaned(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

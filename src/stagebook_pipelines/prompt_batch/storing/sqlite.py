@@ -131,8 +131,11 @@ class SqliteStore:
             )
         self._insert += f"RETURNING {self._id}"
         self._key = f'"{KEY}"' if self._has_key else f"json_extract(metadata, '$.{KEY}')"
+        self._readable = "" if self._has_key else "json_valid(metadata) AND "
         mended = ", ".join(f'"{one}" = ?' for one in _ANSWER)
-        self._mend = f"UPDATE {table} SET {mended} WHERE {self._key} = ? AND NOT success RETURNING {self._id}"
+        self._mend = (
+            f"UPDATE {table} SET {mended} WHERE {self._readable}{self._key} = ? AND NOT success RETURNING {self._id}"
+        )
 
     def _columns(self) -> dict[str, tuple[bool, bool]]:
         """Name -> whether it requires a value, and whether it has a default."""
@@ -167,11 +170,10 @@ class SqliteStore:
 
     def _found(self, chunk: Sequence[Record]) -> dict[str, bool]:
         """Say which keys are stored, and whether with an answer."""
-        guard = "" if self._has_key else "json_valid(metadata) AND "
         keys = orjson.dumps([one.key for one in chunk]).decode()
         rows = self._database.execute(
             f"SELECT {self._key}, max(success) FROM {self._name.sql}"
-            f" WHERE {guard}{self._key} IN (SELECT value FROM json_each(?)) GROUP BY 1",
+            f" WHERE {self._readable}{self._key} IN (SELECT value FROM json_each(?)) GROUP BY 1",
             [keys],
         ).fetchall()
         return {key: bool(success) for key, success in rows}

@@ -44,15 +44,12 @@ def store_results(
         StoreError: The place cannot be used at all: it cannot be reached, or the table cannot take results.
     """
     heading = Heading(experiment_name, model_name, tuple(tags), metadata)
-    place = open_store(store, table, heading, os.environ)
+    chunks = Chunks(open_store(store, table, heading, os.environ), heading)
     try:
-        chunks = Chunks(place, heading)
         for response in responses:
             chunks.add(response)
             if chunks.full:
                 chunks.keep()
-        chunks.keep()
-        place.finish()
+        return chunks.end()
     finally:
-        place.close()
-    return chunks.account
+        chunks.close()
