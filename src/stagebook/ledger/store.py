@@ -16,11 +16,12 @@ from stagebook.ledger.commands import BeginDrive, Command, CreateRun, EndDrive, 
 from stagebook.ledger.entry import Entry
 from stagebook.ledger.event import Event
 from stagebook.ledger.facts import Fact
+from stagebook.ledger.fingerprints import Fingerprints
 from stagebook.ledger.ids import Ids
 from stagebook.ledger.location import locate
 from stagebook.ledger.locks import FolderLocks, MemoryLocks
 from stagebook.ledger.names import choose_run, no_such_run
-from stagebook.ledger.sql import reading
+from stagebook.ledger.sql import reading, reusing
 from stagebook.ledger.sql.payload_rows import read_payload
 from stagebook.ledger.sql.requests import read_request
 from stagebook.ledger.sql.totals import summarize
@@ -30,7 +31,7 @@ from stagebook.ledger.table import LIMIT, TIMEOUT, Cell, Table
 from stagebook.ledger.writer import Writer
 from stagebook.model.errors import LedgerError, NotFound, RunIsDriven
 from stagebook.model.exchange import content_hash
-from stagebook.model.records import NewRun, OutputRef, RecordedExchange, Run, Step
+from stagebook.model.records import Made, NewRun, OutputRef, RecordedExchange, Run, Step
 from stagebook.model.status import Wish
 
 if TYPE_CHECKING:
@@ -276,6 +277,20 @@ class Ledger:
                 yield item, data.encode()
             if len(rows) < PAGE:
                 return
+
+    async def fingerprints(self, pipeline: str, stage: str, besides: int) -> Fingerprints:
+        """Find the completed steps of a stage in all runs of a pipeline but one, those of the oldest run first.
+
+        Args:
+            pipeline: Its name.
+            stage: Its name.
+            besides: Id of the run that is left out.
+        """
+        return await self._database.survey(reusing.fingerprints, pipeline, stage, besides)
+
+    async def made(self, step: int, fingerprint: bytes) -> Made | None:
+        """Read a step's live output; None where it is not completed any more, with this fingerprint and an output."""
+        return self._database.read(reusing.made, step, fingerprint)
 
     async def recorded(self, step: int) -> list[RecordedExchange]:
         """List a step's exchanges, oldest first."""

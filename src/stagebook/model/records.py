@@ -98,6 +98,18 @@ class OutputRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What a step made, as another run may take it over."""
+
+    data: bytes
+    """JSON."""
+    made_by: str
+    """`stage`, `reuse`, `hand` or an author's name."""
+    warnings: tuple[str, ...]
+    """The step's."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedExchange:
     """An exchange of a step, as needed to answer from the ledger."""
 
