@@ -82,9 +82,7 @@ _ALL: Final = (
         pure=_alike(numeric),
         binary=True,
     ),
-    Metric(
-        "choice", "The answer chooses the reference's letter (MMLU).", Need.REFERENCES, pure=_choice, binary=True
-    ),
+    Metric("choice", "The answer chooses the reference's letter (MMLU).", Need.REFERENCES, pure=_choice, binary=True),
     Metric("token_f1", "Words shared with the reference (SQuAD's F1).", Need.REFERENCES, pure=_alike(token_f1)),
     Metric(
         "rouge_l",
