@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jinja2 import nodes
 
     from stagebook.definition.template_language import TemplateEnvironment
+    from stagebook.definition.template_straight import Parts
 
 PIECE_BYTES = 512
 """A piece of at least so many UTF-8 bytes stays by itself, so that the ledger stores it once for all requests."""
@@ -52,16 +53,27 @@ class Program:
         name: What tracebacks call it.
     """
 
-    __slots__ = ("_compiled", "_language", "_name", "_tree")
+    __slots__ = ("_compiled", "_language", "_name", "_parts", "_tree")
 
     def __init__(self, language: "TemplateEnvironment", tree: "nodes.Template", name: str) -> None:
         self._language = language
         self._tree = tree
         self._name = name
         self._compiled: jinja2.Template | None = None
+        self._parts: Parts | None = None
+        """Of one that is straight."""
 
-    def generate(self, values: Mapping[str, object]) -> Iterator[str]:
+    def generate(self, values: Mapping[str, object]) -> Iterable[str]:
         """Render part by part: literal text and values apart."""
+        from stagebook.definition.template_straight import put_together, straight  # noqa: PLC0415  imports jinja2
+
+        if self._compiled is None and self._parts is None:
+            self._parts = straight(self._tree)
+        if self._parts is not None and (made := put_together(self._parts, values)) is not None:
+            return made
+        return self._by_jinja(values)
+
+    def _by_jinja(self, values: Mapping[str, object]) -> Iterator[str]:
         if self._compiled is None:
             from jinja2 import Template as Compiled  # noqa: PLC0415  imported by `Template.parse` already
 

@@ -1,6 +1,5 @@
 """One step's record of what it sent: numbers its requests, and answers from the ledger what was answered before."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -73,7 +72,7 @@ class Journal:
         self.run = run
         self.step = step
         self.attempt = attempt
-        self._counts: Counter[bytes] = Counter()
+        self._counts: dict[bytes, int] = {}
         self._answers: dict[tuple[bytes, int], RecordedExchange] = {}
         self._latest: dict[bytes, RecordedExchange] = {}
         self._free = failed_attempt
@@ -94,7 +93,7 @@ class Journal:
 
     def occurrence(self, digest: bytes) -> int:
         """Number this sending of a request."""
-        number = self._counts[digest]
+        number = self._counts.get(digest, 0)
         self._counts[digest] = number + 1
         return number
 
@@ -108,7 +107,7 @@ class Journal:
 
     def foresees(self, digest: bytes) -> bool:
         """Whether the next sending of a request will be answered from the ledger."""
-        return bool(self._answers) and (digest, self._counts[digest]) in self._answers
+        return bool(self._answers) and (digest, self._counts.get(digest, 0)) in self._answers
 
     def is_free(self, exchange: RecordedExchange) -> bool:
         """Whether a replayed answer belongs to an attempt that had failed: it uses up no try of this one."""

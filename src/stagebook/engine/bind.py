@@ -1,7 +1,6 @@
 """Gives a stage's function what its parameters read."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,7 +11,7 @@ from stagebook.engine.outcomes import Outcomes
 from stagebook.engine.outputs import Outputs
 from stagebook.engine.plan import Rules, StepKey
 from stagebook.model.errors import MissingOutput
-from stagebook.model.exchange import DIGEST_SIZE
+from stagebook.model.exchange import content_hash
 from stagebook.model.status import StepStatus
 
 MOST_IDS = 1000
@@ -27,7 +26,7 @@ class Bound(NamedTuple):
     reads: bytes
     """JSON object for the ledger: which output each parameter got."""
     digest: bytes
-    """Hash of all that was read, for the step's fingerprint."""
+    """Hash of all that was read, for the step's fingerprint; empty for a prompt's, which is that of its request."""
 
 
 class RowsOf:
@@ -91,29 +90,32 @@ class Binder:
         """
         values: dict[str, Any] = {}
         record: dict[str, Any] = {}
-        digest = blake2b(spec.name.encode(), digest_size=DIGEST_SIZE)
+        seen: list[bytes] | None = [spec.name.encode()] if spec.prompt is None else None
         for read in spec.reads:
             if read.kind in GIVEN:
                 continue
-            digest.update(b"\0" + read.parameter.encode() + b"\0")
+            if seen is not None:
+                seen.append(b"\0%s\0" % read.parameter.encode())
             if read.kind is ReadKind.INPUT:
                 values[read.parameter] = self._input.model_copy(deep=True)
-                digest.update(self._input_hash)
+                if seen is not None:
+                    seen.append(self._input_hash)
                 record[read.parameter] = "input"
                 continue
             keys = self._keys(spec, read, item)
             if read.kind is ReadKind.OUTCOMES:
                 told = await self._outcomes.told(keys)
                 values[read.parameter] = told
-                digest.update(orjson.dumps([one.model_dump(mode="json") for one in told]))
+                if seen is not None:
+                    seen.append(orjson.dumps([one.model_dump(mode="json") for one in told]))
                 record[read.parameter] = {"stages": list(read.stages), "count": len(told)}
                 continue
             found = [(key, live) for key in keys if (live := self._outputs.live(key)) is not None]
-            for key, live in found:
-                digest.update(key.item.encode() + b"\0" + live.content_hash)
+            if seen is not None:
+                seen.extend(b"%s\0%s" % (key.item.encode(), live.content_hash) for key, live in found)
             values[read.parameter] = await self._value(spec, read, [key for key, _ in found], item)
             record[read.parameter] = _recorded(read, [live.id for _, live in found])
-        return Bound(values, orjson.dumps(record), digest.digest())
+        return Bound(values, orjson.dumps(record), b"" if seen is None else content_hash(b"".join(seen)))
 
     def _keys(self, spec: StageSpec, read: Read, item: str) -> list[StepKey]:
         """Name the outputs that a parameter may get, in order."""

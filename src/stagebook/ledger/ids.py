@@ -1,7 +1,8 @@
 """Numbers for rows, unique over all processes without asking for each."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import length_hint
 from typing import Final
 
 COUNTER_BITS: Final = 30
@@ -16,17 +17,17 @@ class Ids:
         reserve: Reserves a writer number, where none was given by `fill` before it is needed; may block.
     """
 
-    __slots__ = ("_end", "_lock", "_next", "_reserve")
+    __slots__ = ("_lock", "_numbers", "_reserve")
 
     def __init__(self, reserve: Callable[[], int]) -> None:
         self._reserve = reserve
         self._lock = threading.Lock()
-        self._next = self._end = 0
+        self._numbers: Iterator[int] = iter(())
 
     @property
     def used_up(self) -> bool:
         """Whether the next id takes another writer number."""
-        return self._next == self._end
+        return not length_hint(self._numbers)
 
     def fill(self, writer: int) -> None:
         """Go on with the ids of a writer number that was reserved for this process."""
@@ -35,13 +36,13 @@ class Ids:
 
     def next(self) -> int:
         """Give the next id; they grow within a process."""
+        number = next(self._numbers, None)  # no other thread comes in between
+        if number is not None:
+            return number
         with self._lock:
-            if self.used_up:
+            while (number := next(self._numbers, None)) is None:
                 self._begin(self._reserve())
-            number = self._next
-            self._next += 1
             return number
 
     def _begin(self, writer: int) -> None:
-        self._next = writer << COUNTER_BITS
-        self._end = (writer + 1) << COUNTER_BITS
+        self._numbers = iter(range(writer << COUNTER_BITS, (writer + 1) << COUNTER_BITS))

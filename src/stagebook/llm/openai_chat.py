@@ -6,7 +6,7 @@ Format: OpenAI API reference, "Create chat completion".
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -18,6 +18,10 @@ from stagebook.model.prompt import Message, Prompt, Sampling, ToolCall, ToolSpec
 from stagebook.model.usage import Usage
 
 Structured = Literal["json_schema", "json_object"]
+_BEGINNINGS: Final[Mapping[str, bytes]] = {
+    role: b'{"role":"%s","content":"' % role.encode() for role in ("system", "user", "assistant")
+}
+"""Of messages that are text and nothing else."""
 
 
 def bearer(key_env: str | None) -> Mapping[str, str]:
@@ -49,7 +53,12 @@ def encode(
     for index, message in enumerate(instructed(prompt) if inline else prompt.messages):
         if index:
             segments.append(b",")
-        segments.extend(_written(message))
+        if message.role in _BEGINNINGS and not (message.calls or has_images(message)):  # nearly every one
+            segments.append(_BEGINNINGS[message.role])
+            segments.extend(escaped(message.pieces))
+            segments.append(b'"}')
+        else:
+            segments.extend(_written(message))
     segments.append(b"]}")
     return tuple(segments)
 
