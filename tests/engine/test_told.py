@@ -60,6 +60,7 @@ def noted(*, tell_outcomes: bool = True) -> Pipeline:
 
         @pipeline.stage()
         def report(outcomes: Annotated[list[Outcome], From("note")], notes: list[Note]) -> Report:
+            assert {one.asked for one in outcomes} <= {MODEL}
             told = [f"{one.stage}[{one.item}] {one.status}: {one.reason}" for one in outcomes]
             return Report(lines=[*told, f"{len(notes)} notes"])
 
@@ -78,6 +79,7 @@ async def test_an_answer_tells_of_its_call(bench: Any) -> None:
     assert {one["duration_ms"] for one in kept} <= {took // 1000 for *_, took in recorded.rows}
     assert all(one["model"].startswith("gpt-4.1-mini") and one["finish_reason"] == "stop" for one in kept)
     assert all(one["finished_at"].endswith("Z") for one in kept)
+    assert {one["asked"] for one in kept} == {MODEL}
 
 
 async def test_nobody_asks_the_model_for_the_call(bench: Any) -> None:

@@ -18,7 +18,7 @@ ORDER BY received_at DESC, id DESC LIMIT 1
 """
 
 
-async def with_call(value: BaseModel, field: str, journal: Journal, ledger: Ledger) -> BaseModel:
+async def with_call(value: BaseModel, field: str, asked: str, journal: Journal, ledger: Ledger) -> BaseModel:
     """Fill in the field that tells of the call.
 
     What was asked in this attempt is known; what a resumed step was given again is read from the ledger.
@@ -27,10 +27,11 @@ async def with_call(value: BaseModel, field: str, journal: Journal, ledger: Ledg
     if last is None:
         await ledger.write()
         table = await ledger.query(_LAST, (journal.run, journal.step))
-        call = _of_row(*table.rows[0]) if table.rows else Call()
+        call = _of_row(asked, *table.rows[0]) if table.rows else Call(asked=asked)
     else:
         charge = last.charge
         call = _call(
+            asked,
             last.model if charge is None or charge.model_returned is None else charge.model_returned,
             charge.usage.input_tokens if charge is not None else None,
             charge.usage.output_tokens if charge is not None else None,
@@ -43,9 +44,10 @@ async def with_call(value: BaseModel, field: str, journal: Journal, ledger: Ledg
 
 
 def _of_row(
-    model: object, read: object, wrote: object, cost: object, sent: object, received: object, reason: object
+    asked: str, model: object, read: object, wrote: object, cost: object, sent: object, received: object, reason: object
 ) -> Call:
     return _call(
+        asked,
         str(model),
         None if read is None else int(str(read)),
         None if wrote is None else int(str(wrote)),
@@ -57,6 +59,7 @@ def _of_row(
 
 
 def _call(
+    asked: str,
     model: str,
     read: int | None,
     wrote: int | None,
@@ -67,6 +70,7 @@ def _call(
 ) -> Call:
     return Call.model_construct(
         model=model,
+        asked=asked,
         input_tokens=read,
         output_tokens=wrote,
         cost_usd=None if cost is None else dollars(cost),

@@ -1,6 +1,6 @@
 """What became of the steps of a run, as its own stages read it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -25,11 +25,13 @@ class Outcomes:
     Args:
         ledger: Where they are.
         run: Id of the run.
+        asked: Stage -> the model that it asks; those that ask none are not in it.
     """
 
-    def __init__(self, ledger: Ledger, run: int) -> None:
+    def __init__(self, ledger: Ledger, run: int, asked: Mapping[str, str]) -> None:
         self._ledger = ledger
         self._run = run
+        self._asked = asked
 
     async def told(self, keys: Sequence[StepKey]) -> list[Outcome]:
         """Read those that did not simply complete, in the order of the keys."""
@@ -44,6 +46,7 @@ class Outcomes:
                     status=StepStatus(str(status)),
                     reason=None if reason is None else str(reason),
                     warnings=() if warnings is None else tuple(orjson.loads(str(warnings))),
+                    asked=self._asked.get(stage),
                 )
                 found[StepKey(stage, one.item)] = one
         return [found[key] for key in keys if key in found]

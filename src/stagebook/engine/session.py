@@ -243,11 +243,12 @@ async def _drive(
         lanes=site.lanes,
         weigh=weigh,
     )
+    outcomes = Outcomes(site.ledger, run.id, settings.models_of(graph))
     crew = Crew(
         ledger=ledger,
         run=run.id,
         fence=claim.fence,
-        binder=Binder(frontier.rules, shelf, run_input, content_hash(run.input), Outcomes(site.ledger, run.id)),
+        binder=Binder(frontier.rules, shelf, run_input, content_hash(run.input), outcomes),
         outputs=shelf,
         door=door,
         client=ModelClient(door, site.environment, prices, settings.endpoints),

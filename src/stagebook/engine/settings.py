@@ -95,6 +95,14 @@ class Settings:
         """Name the model that a stage asks."""
         return self.models.get(spec.name) or self.model or spec.model
 
+    def models_of(self, graph: Graph) -> dict[str, str]:
+        """Name the model of every stage that asks one and has one."""
+        asking = (
+            (spec, self.model_of(spec) or (spec.prompt.model if spec.prompt else None))
+            for spec in graph.stages.values()
+        )
+        return {spec.name: model for spec, model in asking if model is not None and asks(spec)}
+
     def check(self, graph: Graph) -> None:
         """See that every name is one of the pipeline.
 

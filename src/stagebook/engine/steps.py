@@ -240,13 +240,13 @@ class StepRunner:
         async def read(text: str, last: bool) -> tuple[bytes, list[str]]:  # noqa: FBT001  a Reader's shape
             value = parse(text)
             if prompt.call_field is not None:
-                value = await with_call(value, prompt.call_field, work.journal, crew.ledger)
+                value = await with_call(value, prompt.call_field, model, work.journal, crew.ledger)
             return kept(value), await self._checked(spec, value, bound.values, last=last)
 
         async def salvage(text: str, last: bool) -> tuple[bytes, list[str]]:  # noqa: ARG001, FBT001  a Reader's shape
             value = relaxed_value(spec.output, prompt.text_field, text)
             if prompt.call_field is not None:
-                value = await with_call(value, prompt.call_field, work.journal, crew.ledger)
+                value = await with_call(value, prompt.call_field, model, work.journal, crew.ledger)
             return kept(value), []
 
         answer = await crew.client.ask(

@@ -18,6 +18,8 @@ class Call(BaseModel):
 
     model: str = ""
     """The model that answered, as its provider names it; else as it was asked for."""
+    asked: str = ""
+    """The model that the stage asks, `provider:name`, as it was chosen for the run; the same for all of its steps."""
     input_tokens: int | None = None
     """Tokens read, cached ones included; None where the provider did not tell."""
     output_tokens: int | None = None
@@ -50,3 +52,5 @@ class Outcome(BaseModel):
     """Why it failed or was skipped."""
     warnings: tuple[str, ...] = ()
     """What its checks, or its function, warned of."""
+    asked: str | None = None
+    """The model that its stage asks, as in `Call`; None where it asks none."""
