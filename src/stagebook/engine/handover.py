@@ -23,6 +23,12 @@ class Handover:
         self._waiter = waiter
         self._lock = threading.Lock()
         self._abandoned = False
+        self._written = False
+
+    @property
+    def written(self) -> bool:
+        """Whether what was made is with the ledger; then it will be durable, whoever still waits."""
+        return self._written
 
     @property
     def wanted(self) -> bool:
@@ -50,6 +56,7 @@ class Handover:
                 with self._lock:
                     if not self._abandoned:
                         ledger.hand_in(self._waiter, *facts)
+                        self._written = True
             except Exception as error:  # noqa: BLE001  whatever it is belongs to the waiter
                 resolve(self._waiter, None, error)
 

@@ -113,6 +113,9 @@ class StepRunner:
                 if isinstance(behind, WriteRefused | LedgerError):
                     raise behind from None
                 ours = isinstance(failure, TimeoutError) and limit is not None and limit.expired()
+                if ours and work.unit is not None:  # it was made in time, and only its commit took longer
+                    await self._crew.ledger.write()
+                    return self._written(work, work.unit)
                 late = f"{name(key)} took longer than its timeout of {spec.policy.timeout or 0:g} s"
                 error = StageFailed(late if ours else _told(key, failure, behind))
             final = attempt == first + spec.policy.attempts - 1 or not isinstance(error, StageFailed)
@@ -191,7 +194,11 @@ class StepRunner:
                 return handover.fail(error)
 
         self._crew.threads.hand(job)
-        skipped = await handover.taken()
+        try:
+            skipped = await handover.taken()
+        except asyncio.CancelledError:
+            work.unit = unit[0] if handover.written else None
+            raise
         if isinstance(skipped, Skip):
             return await self._end(work, StepStatus.SKIPPED, reason=skipped.reason)
         return self._written(work, unit[0])
@@ -303,7 +310,7 @@ class StepRunner:
 
     async def _finish(self, work: "_Work", data: bytes, warnings: list[str]) -> StepStatus:
         """Write an output and that its step is completed, as one unit."""
-        unit = self._unit(work, data, warnings)
+        work.unit = unit = self._unit(work, data, warnings)
         await self._crew.ledger.write(*work.journal.held(), *unit.facts)
         return self._written(work, unit)
 
@@ -362,6 +369,8 @@ class _Work:
     started: bool = False
     warnings: list[str] = field(default_factory=list)
     """What its function warned of."""
+    unit: "_Unit | None" = None
+    """What it came to, once that is with the ledger."""
 
     def warn(self, text: str) -> None:
         """Implement `stagebook.Warn`."""
