@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from stagebook.door.rate import Limit
+from stagebook.insight.limited_time import limited_time
 from stagebook.insight.longest_answer import longest
 from stagebook.insight.trend import Range, predict
 
@@ -78,3 +80,22 @@ def test_what_nothing_limits_has_no_longest(model: type[BaseModel]) -> None:
 def test_choices_are_as_long_as_their_longest() -> None:
     schema = orjson.loads(b'{"anyOf":[{"type":"null"},{"enum":["a","banana"]},{"const":"kiwi"}]}')
     assert longest(schema) == len('"banana"')
+
+
+def asked(calls: float, read: float, model: str = "openai:m") -> tuple[str, Range, Range, Range]:
+    return model, Range.exactly(calls), Range.exactly(read), Range.exactly(0.0)
+
+
+def test_limits_tell_the_least_time() -> None:
+    limits = {"openai": Limit(100, 10_000)}
+    assert limited_time([asked(1000, 0)], limits) == Range.exactly(540.0), "the first hundred leave at once"
+    assert limited_time([asked(10, 40_000)], limits) == Range.exactly(180.0), "the tokens are scarcer"
+    assert limited_time([asked(50, 0), asked(150, 0)], limits) == Range.exactly(60.0), "stages share a provider's limit"
+    assert limited_time([asked(50, 0)], limits) == Range.exactly(0.0)
+
+
+def test_limits_of_others_tell_nothing() -> None:
+    assert limited_time([asked(1000, 0, "local:m")], {"openai": Limit(1, None)}) is None
+    assert limited_time([("openai:m", None, None, None)], {"openai": Limit(1, None)}) is None
+    fits_the_model = {"openai:m": Limit(500, None), "openai": Limit(1, None)}
+    assert limited_time([asked(1000, 0)], fits_the_model) == Range.exactly(60.0)

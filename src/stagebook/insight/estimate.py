@@ -15,6 +15,7 @@ from stagebook.definition.graph import Graph, PromptSpec, ReadKind, StageSpec
 from stagebook.engine.plan import scope
 from stagebook.engine.settings import Settings
 from stagebook.insight.history import History
+from stagebook.insight.limited_time import at_least, limited_time
 from stagebook.insight.longest_answer import longest
 from stagebook.insight.trend import NOTHING, Range, predict
 from stagebook.llm.prices import PriceBook, Rate
@@ -106,7 +107,12 @@ def estimate(
     specs = sorted((graph.stages[name] for name in chosen), key=lambda spec: spec.position)
     stages = tuple(_Stage(spec, settings, given, size, past, book).estimate() for spec in specs)
     learned = max((len(past.stages.get(spec.name, ())) for spec in specs), default=0)
-    return Estimate(graph.name, size, learned, stages, predict(past.runs, size, grows=False))
+    seconds = predict(past.runs, size, grows=False)
+    asked = [(one.model, one.calls, one.input_tokens, one.output_tokens) for one in stages]
+    limited = limited_time(asked, settings.rate_limits())
+    if limited is not None:
+        seconds = at_least(seconds or NOTHING, limited)
+    return Estimate(graph.name, size, learned, stages, seconds)
 
 
 class _Stage:
