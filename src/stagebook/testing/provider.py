@@ -12,7 +12,7 @@ python -m stagebook.testing.provider --port 0 --latency 0.02 --script script.jso
 It stops on SIGTERM and when its standard input closes, so that it never outlives the test that started it.
 
 Routes: `POST /v1/chat/completions`, `POST /v1/responses`, `GET /v1/responses/ID` (of a job), `POST /v1/messages`
-(Anthropic's), `GET /v1/models` (all also without `/v1`), `GET /bill`,
+(Anthropic's), `POST /v1/embeddings` (no script, no limits), `GET /v1/models` (all also without `/v1`), `GET /bill`,
 `GET /bill/summary[?at=UNIX_SECONDS]`, `POST /bill/reset`, `POST /script` (a script as JSON; counts start again).
 Only this machine can connect.
 """
@@ -37,8 +37,10 @@ import orjson
 from aiohttp import web
 
 from stagebook.model.errors import InputError
+from stagebook.model.usage import Usage
 from stagebook.testing.provider_answers import Answer, Answerer
 from stagebook.testing.provider_bill import GPT_4_1_MINI, Bill, BillEntry, Ending, TokenPrice
+from stagebook.testing.provider_embeddings import read_embeddings, write_embeddings
 from stagebook.testing.provider_faults import Cut, ErrorStatus, fraction
 from stagebook.testing.provider_formats import CHAT, MESSAGES, RESPONSES, Format
 from stagebook.testing.provider_limit import RateLimit, SlidingWindow
@@ -52,6 +54,7 @@ PRICES: Final[Mapping[str, TokenPrice]] = {
     "gpt-4.1-nano": TokenPrice.per_million("0.10", "0.025", "0.40"),
     "gpt-4.1-mini": GPT_4_1_MINI,
     "gpt-4.1": TokenPrice.per_million("2.00", "0.50", "8.00"),
+    "text-embedding-3-small": TokenPrice.per_million("0.02", "0.02", "0"),
     "claude-haiku-4-5": TokenPrice.per_million("1.00", "0.10", "5.00"),
 }
 """OpenAI's and Anthropic's list prices; a model that is not listed costs what gpt-4.1-mini does."""
@@ -117,6 +120,7 @@ class FakeProvider:
             ("POST", "/chat/completions"): self._speaking(CHAT),
             ("POST", "/responses"): self._speaking(RESPONSES),
             ("POST", "/messages"): self._speaking(MESSAGES),
+            ("POST", "/embeddings"): self._embed,
             ("GET", "/models"): self._list_models,
         }
         self._routes: dict[tuple[str, str], Handler] = {
@@ -200,6 +204,19 @@ class FakeProvider:
                 raise
 
         return answer
+
+    async def _embed(self, http: web.BaseRequest) -> web.StreamResponse:
+        body = await http.read()
+        entry = self._entered(http, body)
+        wire = Wire(http, entry, Rejection.body)
+        if self._api_key is not None and CHAT.key(http.headers) != self._api_key:
+            return await wire.reject(Rejection(401, "Incorrect API key provided.", code="invalid_api_key"), {})
+        request = read_embeddings(body)
+        if isinstance(request, Rejection):
+            return await wire.reject(request, {})
+        entry.model, usage = request.model, Usage(input_tokens=request.input_tokens)
+        entry.charge(usage, self._prices.get(request.model, GPT_4_1_MINI).cost(usage))
+        return await wire.answer(write_embeddings(request), None, {})
 
     def _entered(self, http: web.BaseRequest, body: bytes) -> BillEntry:
         self._arrivals += 1

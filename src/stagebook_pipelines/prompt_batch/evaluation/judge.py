@@ -38,13 +38,8 @@ def llm_judge(llm: Llm, rubric: str = RUBRIC, *, scale: tuple[int, int] = (1, 5)
         rubric: What each score means.
         scale: The worst and the best score; `(0, 1)` is fail or pass.
         model: `provider:name`; by default the stage's own.
-
-    Raises:
-        ValueError: The scale is none.
     """
     low, high = scale
-    if low >= high:
-        raise ValueError(f"a rubric's scale goes from a worst to a better score, not from {low} to {high}")
     bounded: Any = create_model(
         "Verdict", __base__=Verdict, score=(int, Field(ge=low, le=high, description="The score by the rubric."))
     )

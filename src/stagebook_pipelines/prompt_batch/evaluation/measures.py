@@ -42,6 +42,9 @@ class Measures(BaseModel):
         for name in self.metrics or ():
             if name not in METRICS:
                 raise ValueError(f"no metric is called {name!r}; there are {', '.join(METRICS)}")
+        worst, best = self.judge_scale
+        if worst >= best:
+            raise ValueError(f"judge_scale goes from the worst score to the best, not from {worst} to {best}")
         if self.wants(Need.SCHEMA) and self.answer_schema is None:
             raise ValueError("the metric json_schema needs answer_schema")
         if self.wants(Need.EMBEDDER) and self.embedding_model is None:
