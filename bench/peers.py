@@ -20,6 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "bench"
 LANGGRAPH = ("langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2")
 CURATOR = ("bespokelabs-curator==0.1.31",)
+OTHERS = {
+    "litellm": ("litellm==1.106.2",),
+    "langchain": ("langchain-openai==1.7.3",),
+    "pydantic-ai": ("pydantic-ai-slim[openai]==2.68.0",),
+    "distilabel": ("distilabel[openai]==1.5.3", "requests"),
+}
+OTHERS_CALLS = 2_000
+"""Calls of theirs: at their pace, 10,000 would take a quarter of an hour each, and it does not change on the way."""
 
 
 def python_of(name: str, packages: tuple[str, ...]) -> str:
@@ -69,6 +77,27 @@ def calls(count: int, repeat: int, core: list[str], mock_core: int | None) -> No
     print_line("calls per second against bespokelabs-curator", pairs)
 
 
+def others(count: int, repeat: int, core: list[str], mock_core: int | None) -> None:
+    """Mapped prompt calls, against libraries that ask models and keep nothing."""
+    mock = [] if mock_core is None else ["--mock-core", str(mock_core)]
+    ours = [
+        measured(sys.executable, HERE / "calls.py", "--calls", count, "--repeat", 1, *core, *mock)["calls_per_second"]
+        for _ in range(repeat)
+    ]
+    for name, packages in OTHERS.items():
+        python = python_of(name, packages)
+        pairs = []
+        for mine in ours:
+            provider = Provider(mock_core)
+            try:
+                asked = (HERE / "peer_models.py", name, "--url", provider.url, "--calls", min(count, OTHERS_CALLS))
+                theirs = measured(python, *asked, *core)
+            finally:
+                provider.stop()
+            pairs.append((mine, theirs["calls_per_second"]))
+        print_line(f"calls per second against {name}", pairs)
+
+
 def print_line(name: str, pairs: list[tuple[float, float]]) -> None:
     """Print how many times better we are, and both figures."""
     ratio = statistics.median(first / second for first, second in pairs)
@@ -82,7 +111,7 @@ def print_line(name: str, pairs: list[tuple[float, float]]) -> None:
 def main() -> None:
     """Measure what was asked for, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("which", nargs="*", default=["steps", "calls"], help="steps, calls")
+    parser.add_argument("which", nargs="*", default=["steps", "calls", "others"], help="steps, calls, others")
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--repeat", type=int, default=3)
@@ -94,6 +123,8 @@ def main() -> None:
         steps(chosen.runs, chosen.repeat, core)
     if "calls" in chosen.which:
         calls(chosen.calls, chosen.repeat, core, chosen.mock_core)
+    if "others" in chosen.which:
+        others(chosen.calls, chosen.repeat, core, chosen.mock_core)
 
 
 if __name__ == "__main__":
