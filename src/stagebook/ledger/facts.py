@@ -212,3 +212,5 @@ Fact = (
     | Noted
 )
 Unit = tuple[Fact, ...]
+OF_NO_RUN = (ExchangeReceived, ExchangeParsed, ExchangeLost, PromptSeen)
+"""Facts that name no run: an exchange's own was named when it was sent."""

@@ -43,6 +43,7 @@ class Dictionaries:
         self._inputs: OrderedDict[int, Dictionary | None] = OrderedDict()
         self._kinds: OrderedDict[tuple[int, bytes], Dictionary] = OrderedDict()
         self._sent: OrderedDict[int, Likeness] = OrderedDict()
+        """What the answer to a request resembles, by exchange."""
         self._recent: OrderedDict[int, Recent] = OrderedDict()
 
     def forget(self) -> None:
@@ -53,7 +54,7 @@ class Dictionaries:
 
     def sent(self, exchange: int, like: Likeness) -> None:
         """Remember what a request resembled, for its answer."""
-        _keep(self._sent, exchange, like, SENT_MOST)
+        _keep(self._sent, exchange, Likeness(like.run, _ANSWER + like.kind), SENT_MOST)
 
     def of(self, body: Body) -> list[Dictionary]:
         """Find what a payload may be packed against."""
@@ -96,7 +97,7 @@ class Dictionaries:
             return body.like
         like = self._sent.get(body.answer_to)
         if like is not None:
-            return Likeness(like.run, _ANSWER + like.kind)
+            return like
         row = self._connection.execute("SELECT run FROM exchanges WHERE id = ?", (body.answer_to,)).fetchone()
         return None if row is None else Likeness(row[0], _ANSWER)
 

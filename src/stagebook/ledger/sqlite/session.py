@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, suppress
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.entry import Body, Entry
+from stagebook.ledger.facts import OF_NO_RUN
 from stagebook.ledger.sql import statements as s
 from stagebook.ledger.sql.batch import Batch
 from stagebook.ledger.sql.command_rows import execute_command, input_bodies
@@ -142,9 +143,9 @@ class SqliteSession:
 
     def _check(self, entry: Entry) -> None:
         for fact in entry.facts:
-            run = getattr(fact, "run", None)
-            if run is None:
+            if isinstance(fact, OF_NO_RUN):
                 continue
+            run = fact.run
             current = self._fences.get(run) or self._fence(run)
             fence = getattr(fact, "fence", None)
             if fence is not None and fence != current:
