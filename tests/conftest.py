@@ -1,6 +1,14 @@
-"""What holds for every test."""
+"""What holds for every test, and the servers that they share."""
 
 import signal
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import pytest
+
+from stagebook.testing.postgres_process import PostgresProcess
 
 
 def pytest_configure() -> None:
@@ -10,3 +18,22 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresProcess]:
+    """A PostgreSQL server of our own, for all tests of a worker."""
+    with TemporaryDirectory(prefix="stagebook-postgres-") as folder:
+        Path(folder).chmod(0o755)  # pytest's own are closed to the user that it runs as
+        server = PostgresProcess(Path(folder) / "data")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresProcess) -> str:
+    """The address of a ledger that is not there yet."""
+    return f"{postgres_server.address}?schema=t{uuid4().hex[:12]}"

@@ -1,4 +1,4 @@
-"""A ledger of every kind, and short ways to write into one. PostgreSQL joins as another `place`."""
+"""A ledger of every kind, and short ways to write into one."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -129,10 +129,20 @@ class Drive:
         return sent.id
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a ledger of each kind is."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres"))
     return str(tmp_path / "ledger.db") if request.param == "sqlite" else ":memory:"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared_place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a ledger is that several processes can open."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres"))
+    return str(tmp_path / "ledger.db")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,9 +28,9 @@ asyncio.run(main())
 """
 
 
-def hold(path: Path, run_id: str) -> subprocess.Popen[bytes]:
+def hold(place: str, run_id: str) -> subprocess.Popen[bytes]:
     """Start a process that claims a run and holds it."""
-    child = subprocess.Popen([sys.executable, "-c", HOLDER, str(path), run_id], stdout=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", HOLDER, place, run_id], stdout=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stdout.readline().strip().isdigit()
     return child
@@ -62,21 +61,21 @@ async def test_other_runs_can_be_claimed_beside_it(ledger: Ledger, begin: Any) -
     assert [ledger.is_driven(drive.run.run_id) for drive in drives] == [True, False, True]
 
 
-async def test_close_lets_every_run_go(tmp_path: Path, begin: Any) -> None:
-    async with await Ledger.open(tmp_path / "ledger.db") as other:
-        ledger = await Ledger.open(tmp_path / "ledger.db")
+async def test_close_lets_every_run_go(shared_place: str, begin: Any) -> None:
+    async with await Ledger.open(shared_place) as other:
+        ledger = await Ledger.open(shared_place)
         drive = await begin(ledger)
         assert other.is_driven(drive.run.run_id)
         await ledger.close()
         assert not other.is_driven(drive.run.run_id)
 
 
-async def test_close_ends_the_drives_that_are_still_open(tmp_path: Path, begin: Any) -> None:
-    ledger = await Ledger.open(tmp_path / "ledger.db")
+async def test_close_ends_the_drives_that_are_still_open(shared_place: str, begin: Any) -> None:
+    ledger = await Ledger.open(shared_place)
     drive = await begin(ledger)
     ledger.follow(drive.started("label"))
     await ledger.close()
-    async with await Ledger.open(tmp_path / "ledger.db") as again:
+    async with await Ledger.open(shared_place) as again:
         assert (await again.query("SELECT count(*) FROM drives WHERE ended_at IS NOT NULL")).rows == [(1,)]
         kinds = [event.kind for event in await again.events(run=drive.run.id)]
         assert kinds == ["run_created", "drive_started", "drive_ended"]
@@ -91,24 +90,25 @@ async def test_drives_are_recorded(ledger: Ledger, begin: Any) -> None:
     assert rows == [(1, os.getpid(), 0), (2, os.getpid(), 1)]
 
 
-async def test_a_run_is_free_right_after_its_driver_was_killed(file_ledger: Ledger, tmp_path: Path, begin: Any) -> None:
-    drive = await begin(file_ledger)
-    await drive.claim.release()
-    run_id = drive.run.run_id
-    child = await asyncio.to_thread(hold, tmp_path / "ledger.db", run_id)
-    try:
-        assert file_ledger.is_driven(run_id)
-        with pytest.raises(RunIsDriven, match=f"driven by process {child.pid} "):
-            await file_ledger.claim(run_id)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        await asyncio.to_thread(child.communicate)
-    assert not file_ledger.is_driven(run_id)
-    assert (await file_ledger.claim(run_id)).fence == 3
+async def test_a_run_is_free_right_after_its_driver_was_killed(shared_place: str, begin: Any) -> None:
+    async with await Ledger.open(shared_place) as ledger:
+        drive = await begin(ledger)
+        await drive.claim.release()
+        run_id = drive.run.run_id
+        child = await asyncio.to_thread(hold, shared_place, run_id)
+        try:
+            assert ledger.is_driven(run_id)
+            with pytest.raises(RunIsDriven, match=f"driven by process {child.pid} "):
+                await ledger.claim(run_id)
+        finally:
+            child.send_signal(signal.SIGKILL)
+            await asyncio.to_thread(child.communicate)
+        assert not ledger.is_driven(run_id)
+        assert (await ledger.claim(run_id)).fence == 3
 
 
-async def test_only_one_of_many_claims_at_once_wins(tmp_path: Path, begin: Any) -> None:
-    ledgers = [await Ledger.open(tmp_path / "ledger.db") for _ in range(4)]
+async def test_only_one_of_many_claims_at_once_wins(shared_place: str, begin: Any) -> None:
+    ledgers = [await Ledger.open(shared_place) for _ in range(4)]
     drive = await begin(ledgers[0])
     await drive.claim.release()
     for _ in range(5):
@@ -121,8 +121,8 @@ async def test_only_one_of_many_claims_at_once_wins(tmp_path: Path, begin: Any) 
         await ledger.close()
 
 
-async def test_asking_whether_a_run_is_driven_never_spoils_a_claim(tmp_path: Path, begin: Any) -> None:
-    async with await Ledger.open(tmp_path / "ledger.db") as ledger, await Ledger.open(tmp_path / "ledger.db") as other:
+async def test_asking_whether_a_run_is_driven_never_spoils_a_claim(shared_place: str, begin: Any) -> None:
+    async with await Ledger.open(shared_place) as ledger, await Ledger.open(shared_place) as other:
         drive = await begin(ledger)
         await drive.claim.release()
         asking = True

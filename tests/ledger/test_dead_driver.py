@@ -7,7 +7,7 @@ from stagebook.model.exchange import Request
 
 BODY = Request("POST", "https://api.example/v1/chat/completions", (b'{"messages":[]}',), kind="model")
 ATTEMPTS = "SELECT number, status, ended_at IS NULL FROM attempts ORDER BY number"
-TOLD = "SELECT json_extract(data, '$.count') FROM events WHERE kind = 'possibly_paid'"
+TOLD = "SELECT data FROM events WHERE kind = 'possibly_paid'"
 
 
 async def test_an_attempt_that_a_dead_driver_left_running_is_interrupted(ledger: Ledger, begin: Any) -> None:
@@ -29,4 +29,4 @@ async def test_calls_possibly_paid_are_told_in_the_commit_that_declares_them_los
     drive.claim = await ledger.claim(drive.run.run_id)
     for _ in range(2):
         await ledger.lose_unanswered(drive.run.id, drive.claim.fence, drive.now())
-    assert (await ledger.query(TOLD)).rows == [(1,)]
+    assert (await ledger.query(TOLD)).rows == [('{"count":1}',)]

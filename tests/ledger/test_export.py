@@ -280,5 +280,5 @@ async def test_every_column_of_a_run_is_in_the_document(ledger: Ledger) -> None:
         "events": run_format.EVENT,
     }
     for table, columns in plain.items():
-        found = {row[1] for row in (await ledger.query(f"PRAGMA table_info({table})")).rows}
+        found = set((await ledger.query(f"SELECT * FROM {table} LIMIT 0")).columns)  # noqa: S608  one of ours
         assert found == {*columns} | LEFT_OUT[table], table

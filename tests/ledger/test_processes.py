@@ -41,12 +41,12 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 
 
-def write_in_a_child(path: Path, count: int) -> subprocess.Popen[str]:
+def write_in_a_child(path: str | Path, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(count)], stdout=subprocess.PIPE, text=True)
 
 
-async def test_what_was_acknowledged_before_a_sigkill_is_all_there(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
+async def test_what_was_acknowledged_before_a_sigkill_is_all_there(shared_place: str) -> None:
+    path = shared_place
     acknowledged: set[tuple[str, str]] = set()
     for told in (1, 20, 57, 90):
         child = write_in_a_child(path, 100_000)
@@ -72,8 +72,8 @@ async def test_what_was_acknowledged_before_a_sigkill_is_all_there(tmp_path: Pat
         assert acknowledged <= there
 
 
-async def test_several_processes_write_at_once_and_lose_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
+async def test_several_processes_write_at_once_and_lose_nothing(shared_place: str) -> None:
+    path = shared_place
     children = [write_in_a_child(path, 150) for _ in range(3)]
     for child in children:
         await asyncio.to_thread(child.communicate)
@@ -88,8 +88,10 @@ async def test_several_processes_write_at_once_and_lose_nothing(tmp_path: Path) 
         assert sum(event.kind == "completed" for event in events) == 450
 
 
-async def test_a_reader_in_another_process_sees_what_is_durable(file_drive: Any, tmp_path: Path) -> None:
-    await file_drive.step("label", "1", data="x")
+async def test_a_reader_in_another_process_sees_what_is_durable(shared_place: str, begin: Any) -> None:
+    ledger = await Ledger.open(shared_place)
+    drive = await begin(ledger)
+    await drive.step("label", "1", data="x")
     script = (
         "import asyncio, sys\nfrom stagebook.ledger.store import Ledger\n"
         "async def main():\n"
@@ -99,9 +101,10 @@ async def test_a_reader_in_another_process_sees_what_is_durable(file_drive: Any,
         "asyncio.run(main())\n"
     )
     done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", script, str(tmp_path / "ledger.db")], capture_output=True, text=True
+        subprocess.run, [sys.executable, "-c", script, shared_place], capture_output=True, text=True
     )
-    assert done.stdout.strip() == f"{file_drive.run.run_id} ['1'] True", done.stderr
+    assert done.stdout.strip() == f"{drive.run.run_id} ['1'] True", done.stderr
+    await ledger.close()
 
 
 async def test_a_process_killed_at_any_moment_leaves_a_sound_database(tmp_path: Path) -> None:

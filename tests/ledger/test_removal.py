@@ -80,8 +80,8 @@ async def test_what_leans_on_a_deleted_run_is_packed_anew(ledger: Ledger, begin:
     await worked(first, window)
     second = await begin(ledger, b'{"title":"small"}')
     exchange = await worked(second, window)
-    leaning = f"SELECT count(*) FROM payloads WHERE base = x'{content_hash(LONG).hex()}'"  # noqa: S608
-    assert (await ledger.query(leaning)).rows == [(1,)]
+    leaning = "SELECT count(*) FROM payloads WHERE base = ?"
+    assert (await ledger.query(leaning, (content_hash(LONG),))).rows == [(1,)]
     await ledger.upkeep.delete(first.run.id, first.run.run_id)
     with pytest.raises(NotFound):
         await ledger.payload(content_hash(LONG))

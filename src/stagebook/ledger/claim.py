@@ -17,12 +17,23 @@ class HeldLock(Protocol):
 class Locks(Protocol):
     """Locks on runs."""
 
-    def take(self, run_id: str) -> HeldLock | None:
-        """Take the lock of a run; None if somebody has it."""
+    def take(self, run_id: str, *, take_over: bool = False) -> HeldLock | None:
+        """Take the lock of a run; None if somebody has it.
+
+        With `take_over` also from a driver that is elsewhere and silent, where there is such a thing.
+        """
         ...
 
     def is_held(self, run_id: str) -> bool:
         """Whether somebody holds the lock of a run."""
+        ...
+
+    def describe(self, run_id: str) -> str | None:
+        """Say who holds the lock of a run and what to do, where that is not told by the ledger's drives alone."""
+        ...
+
+    def close(self) -> None:
+        """End whatever keeps locks; doing it again does nothing."""
         ...
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
+from stagebook.ledger.postgres.address import SCHEMES, Address, read_address
 from stagebook.model.errors import LedgerError
 
 DEFAULT: Final = Path(".stagebook/ledger.db")
@@ -19,12 +20,26 @@ class Location:
     """A ledger's place."""
 
     path: Path | None
-    """The database file, absolute; None for one in memory."""
+    """The database file, absolute; None for one in memory or on a server."""
     address: str
-    """SQLite's `file:` address."""
+    """SQLite's `file:` address; empty for one on a server."""
+    server: Address | None = None
+    """Where in PostgreSQL it is."""
 
     def __str__(self) -> str:
+        if self.server is not None:
+            return self.server.shown
         return MEMORY if self.path is None else str(self.path)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it outlives its process."""
+        return self.path is not None or self.server is not None
+
+    @property
+    def may_exist(self) -> bool:
+        """Whether a ledger may be there already; of one on a server, only opening it tells."""
+        return self.server is not None or (self.path is not None and self.path.exists())
 
     @property
     def folder(self) -> Path | None:
@@ -37,7 +52,7 @@ def locate(url: str | Path | None) -> Location:
 
     Args:
         url: None for `.stagebook/ledger.db` in the current folder, a path, `sqlite:///path` (relative; four slashes:
-            absolute), or `:memory:`.
+            absolute), `:memory:`, or `postgresql://user:password@host:port/database`.
 
     Raises:
         LedgerError: It is of a kind that is not known.
@@ -50,9 +65,12 @@ def locate(url: str | Path | None) -> Location:
         return Location(None, f"file:/stagebook-{next(_numbers)}?vfs=memdb")
     if text.startswith(_SCHEME):
         text = unquote(text.removeprefix(_SCHEME))
+    elif text.startswith(SCHEMES):
+        return Location(None, "", read_address(text))
     elif "://" in text:
         raise LedgerError(
-            f"a ledger at {text.split('://', 1)[0]}:// is not known; write a path, sqlite:///PATH or {MEMORY}"
+            f"a ledger at {text.split('://', 1)[0]}:// is not known; write a path, sqlite:///PATH, "
+            f"postgresql://USER@HOST/DATABASE or {MEMORY}"
         )
     path = Path(text).expanduser().absolute()
     return Location(path, f"file:{quote(str(path))}")

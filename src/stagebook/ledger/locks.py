@@ -48,11 +48,12 @@ class FolderLocks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def take(self, run_id: str) -> RunLock | None:
+    def take(self, run_id: str, *, take_over: bool = False) -> RunLock | None:  # noqa: ARG002  no lock outlives its driver
         """Take the lock of a run if nobody has it.
 
         Args:
             run_id: The run.
+            take_over: Changes nothing: a lock that is held has a living holder.
 
         Returns:
             The lock, or None if somebody has it, in this process or another.
@@ -89,6 +90,12 @@ class FolderLocks:
             os.close(descriptor)
         return False
 
+    def describe(self, run_id: str) -> None:
+        """Say nothing: the ledger's drives tell who it is."""
+
+    def close(self) -> None:
+        """Do nothing: each lock is let go by itself."""
+
 
 class MemoryLocks:
     """Locks for a ledger in memory, which no other process can see."""
@@ -98,7 +105,7 @@ class MemoryLocks:
     def __init__(self) -> None:
         self._held: set[str] = set()
 
-    def take(self, run_id: str) -> "MemoryLock | None":
+    def take(self, run_id: str, *, take_over: bool = False) -> "MemoryLock | None":  # noqa: ARG002  as above
         """Take the lock of a run if nobody has it."""
         if run_id in self._held:
             return None
@@ -108,6 +115,12 @@ class MemoryLocks:
     def is_held(self, run_id: str) -> bool:
         """Whether somebody holds the lock of a run."""
         return run_id in self._held
+
+    def describe(self, run_id: str) -> None:
+        """Say nothing: the ledger's drives tell who it is."""
+
+    def close(self) -> None:
+        """Do nothing: each lock is let go by itself."""
 
 
 class MemoryLock:

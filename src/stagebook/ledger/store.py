@@ -35,6 +35,8 @@ from stagebook.model.records import Made, NewRun, OutputRef, RecordedExchange, R
 from stagebook.model.status import Wish
 
 if TYPE_CHECKING:
+    from stagebook.ledger.postgres.address import Address
+    from stagebook.ledger.postgres.database import PostgresDatabase
     from stagebook.ledger.sql.database import Database
     from stagebook.ledger.upkeep import Upkeep
 
@@ -67,7 +69,8 @@ class Ledger:
         """Open a ledger, making it if it is not there.
 
         Args:
-            url: None for `.stagebook/ledger.db` in the current folder, a path, `sqlite:///path`, or `:memory:`.
+            url: None for `.stagebook/ledger.db` in the current folder, a path, `sqlite:///path`, `:memory:`, or
+                `postgresql://user:password@host:port/database`.
             read_only: Write nothing, not even a missing file.
             busy_seconds: How long to wait for another process.
 
@@ -76,9 +79,20 @@ class Ledger:
             LedgerTooNew: A newer Stagebook wrote it.
         """
         location = locate(url)
+        if location.server is not None:
+            open_server = _postgres(location.server)
+            server = await asyncio.to_thread(
+                open_server, location.server, read_only=read_only, busy_seconds=busy_seconds
+            )
+            return cls(server, server.leases)
         locks: Locks = MemoryLocks() if location.folder is None else FolderLocks(location.folder / "locks")
         database = await asyncio.to_thread(SqliteDatabase, location, read_only=read_only, busy_seconds=busy_seconds)
         return cls(database, locks)
+
+    @property
+    def where(self) -> str:
+        """The ledger's place, for people: a path or an address without a password."""
+        return self._database.where
 
     @property
     def upkeep(self) -> "Upkeep":
@@ -101,6 +115,7 @@ class Ledger:
             if self._writer is not None:
                 await asyncio.to_thread(self._writer.close)
         finally:
+            self._locks.close()
             self._database.close()
 
     async def __aenter__(self) -> Self:
@@ -185,8 +200,12 @@ class Ledger:
         self._held[made.id, made.fence] = await self._lock(made.run_id)
         return made, Claim(made.id, made.run_id, made.fence, True, self._release)
 
-    async def claim(self, run_id: str) -> Claim:
+    async def claim(self, run_id: str, *, take_over: bool = False) -> Claim:
         """Take a run to drive it: from now on, writes of earlier drivers are refused.
+
+        Args:
+            run_id: As for `run`.
+            take_over: Also from a driver on another machine that has not been heard of for a minute.
 
         Raises:
             RunIsDriven: A living process has it.
@@ -194,7 +213,7 @@ class Ledger:
             LedgerError: The database failed.
         """
         found = await self.run(run_id)
-        lock = await self._lock(found.run_id)
+        lock = await self._lock(found.run_id, take_over=take_over)
         try:
             fence = _number(await self._command(BeginDrive(found.id, os.getpid(), platform.node(), now())))
         except BaseException:
@@ -404,10 +423,10 @@ class Ledger:
     async def _with_input(self, run: Run, digest: bytes) -> Run:
         return replace(run, input=await self.payload(digest))
 
-    async def _lock(self, run_id: str) -> HeldLock:
+    async def _lock(self, run_id: str, *, take_over: bool = False) -> HeldLock:
         for _ in range(_CLAIM_TRIES):
             try:
-                lock = self._locks.take(run_id)
+                lock = self._locks.take(run_id, take_over=take_over)
             except OSError as error:
                 raise LedgerError(
                     f"the run {run_id} cannot be locked: {error.strerror} ({error.filename}); "
@@ -416,7 +435,8 @@ class Ledger:
             if lock is not None:
                 return lock
             await asyncio.sleep(_CLAIM_PAUSE)
-        raise RunIsDriven(who_drives(run_id, self._database.read(reading.driver, run_id)))
+        said = self._locks.describe(run_id) or who_drives(run_id, self._database.read(reading.driver, run_id))
+        raise RunIsDriven(said)
 
     async def _release(self, run: int, fence: int) -> None:
         """Let a run go; nothing of it is left unwritten but that it was let go, which nobody has to wait for."""
@@ -442,6 +462,18 @@ class Ledger:
 
     def _reserve(self) -> int:
         return _number(self._writing().ask(_reservation()))
+
+
+def _postgres(address: "Address") -> "type[PostgresDatabase]":
+    """Import what a ledger in PostgreSQL needs, which others do not have to have."""
+    try:
+        from stagebook.ledger.postgres.database import PostgresDatabase  # noqa: PLC0415  heavy, and an extra
+    except ImportError as error:
+        raise LedgerError(
+            f"the ledger {address.shown} is in PostgreSQL, and the driver for it is not here ({error}): "
+            "pip install 'stagebook[postgres]'"
+        ) from error
+    return PostgresDatabase
 
 
 def _reservation() -> ReserveWriter:

@@ -58,14 +58,16 @@ class Batch:
             self.row(s.STEP_STARTED, *step)
             self.row(s.ATTEMPT_STARTED, *attempt)
         for statement in sorted(self._rows, key=_rank):
-            rows = self._rows[statement]
-            if statement is s.OUTPUT:
-                self._execute_outputs(rows)
-            elif self._run(statement, rows) != len(rows) and statement.missing is not None:
-                raise WriteRefused(f"the ledger refused a row: {statement.missing}")
+            self._run_all(statement, self._rows[statement])
         self._rows.clear()
         self._started.clear()
         self._steps.clear()
+
+    def _run_all(self, statement: s.Statement, rows: list[Row]) -> None:
+        if statement is s.OUTPUT:
+            self._execute_outputs(rows)
+        elif self._run(statement, rows) != len(rows) and statement.missing is not None:
+            raise WriteRefused(f"the ledger refused a row: {statement.missing}")
 
     def _execute_outputs(self, rows: list[Row]) -> None:
         """Try the statement for first versions, and where some were not first, the one for all.

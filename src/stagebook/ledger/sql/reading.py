@@ -70,7 +70,7 @@ def run_ids_like(connection: Connection, part: str, limit: int) -> list[str]:
     """Runs whose readable id begins or ends with a text."""
     rows = connection.execute(
         "SELECT run_id FROM runs WHERE substr(run_id, 1, ?2) = ?1 OR substr(run_id, length(run_id) - ?2 + 1) = ?1 "
-        "ORDER BY created_at DESC LIMIT ?3",
+        "ORDER BY created_at DESC, id DESC LIMIT ?3",
         (part, len(part), limit),
     ).fetchall()
     return [row[0] for row in rows]

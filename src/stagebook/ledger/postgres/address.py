@@ -1,0 +1,63 @@
+"""Where a ledger in PostgreSQL is: an address as libpq reads it, and the schema that the ledger has for itself."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote
+
+from stagebook.model.errors import LedgerError
+
+SCHEMES: Final = ("postgresql://", "postgres://")
+SCHEMA: Final = "stagebook"
+"""The ledger's own schema: apart from a database's other tables, and from what Supabase shows in its API."""
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+_SECRET: Final = frozenset({"password", "sslpassword"})
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address."""
+
+    conninfo: str = field(repr=False)
+    """For libpq, with the password if one was written."""
+    schema: str
+    shown: str
+    """For people, without any password."""
+    secrets: tuple[str, ...] = field(repr=False)
+    """What must not be shown."""
+
+    def hidden(self, text: str) -> str:
+        """Take the password out of a text, such as what libpq says."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def read_address(url: str) -> Address:
+    """Read `postgresql://user:password@host:port/database?schema=name&sslmode=require`.
+
+    What libpq knows may stand in it, or in its environment (`PGPASSWORD`, `PGSSLMODE`) and files (`~/.pgpass`). Only
+    `schema` is ours: several ledgers may be in one database.
+
+    Raises:
+        LedgerError: The schema's name is none.
+    """
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    options = [(name, value) for name, _, value in (part.partition("=") for part in query.split("&") if part)]
+    schema = next((value for name, value in options if name == "schema"), SCHEMA)
+    if _NAME.fullmatch(schema) is None or schema.startswith("pg_"):
+        raise LedgerError(
+            f"{schema!r} cannot be the schema of a ledger; write small letters, digits and underscores: {SCHEMA}"
+        )
+    login, at, where = place.rpartition("@")
+    user, _, password = login.partition(":")
+    passed = "&".join(f"{name}={value}" for name, value in options if name != "schema")
+    told = "&".join(f"{name}={value}" for name, value in options if name not in _SECRET)
+    written = [password, *(value for name, value in options if name in _SECRET)]
+    return Address(
+        conninfo=f"{scheme}://{place}{'?' if passed else ''}{passed}",
+        schema=schema,
+        shown=f"postgresql://{user}{at}{where}{'?' if told else ''}{told}",
+        secrets=tuple(sorted({one for part in written for one in (part, unquote(part)) if one}, key=len, reverse=True)),
+    )

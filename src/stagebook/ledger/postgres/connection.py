@@ -1,0 +1,155 @@
+"""Connections to PostgreSQL, dressed as the shared SQL wants them; between transactions a session holds nothing."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import psycopg
+from psycopg.adapt import Buffer, Dumper, Loader
+from psycopg.pq import Format, TransactionStatus
+
+from stagebook.ledger.postgres.address import Address
+from stagebook.ledger.postgres.errors import explain
+from stagebook.ledger.postgres.translation import translated
+from stagebook.ledger.sql.connection import Values
+from stagebook.model.errors import LedgerError
+
+CONNECT_SECONDS: Final = 10
+"""How long one host may take to answer."""
+OLDEST: Final = 150000
+"""Server version: 15, the oldest that its makers still mend."""
+Raw = psycopg.Connection[tuple[Any, ...]]  # Any: one type per column
+
+
+class _Number(Loader):
+    """`numeric`, which sums of bigint are: whole ones as int, others as float."""
+
+    def load(self, data: Buffer) -> int | float:
+        text = bytes(data)
+        return int(text) if text.lstrip(b"-").isdigit() else float(text)
+
+
+class _Truth(Loader):
+    """`boolean` as SQLite has it."""
+
+    def load(self, data: Buffer) -> int:
+        return int(bytes(data) == b"t")
+
+
+class _Text(Loader):
+    """Documents and times as they are written."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode()
+
+
+class Blobs(list[bytes | None]):
+    """A list that is bound as `bytea[]`, in binary."""
+
+
+class _BlobsDumper(Dumper):
+    """The binary form of an array: dimensions, whether it has nulls, type of its elements, length, lower bound."""
+
+    format = Format.BINARY
+    oid = 1001
+
+    def dump(self, obj: Blobs) -> bytes:
+        parts = [b"".join(n.to_bytes(4, "big") for n in (1, 1, 17, len(obj), 1))]
+        for one in obj:
+            if one is None:
+                parts.append(b"\xff\xff\xff\xff")
+            else:
+                parts += (len(one).to_bytes(4, "big"), one)
+        return b"".join(parts)
+
+
+def connect(address: Address) -> Raw:
+    """Connect, without a transaction.
+
+    Raises:
+        LedgerError: The address cannot be read.
+        psycopg.Error: The server cannot be reached, or does not let us in.
+    """
+    try:
+        psycopg.conninfo.conninfo_to_dict(address.conninfo)
+    except psycopg.ProgrammingError:  # what it says may hold the password
+        raise LedgerError(
+            "the address of the ledger cannot be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in the "
+            "password @ as %40, / as %2F, : as %3A and % as %25"
+        ) from None
+    connection: Raw = psycopg.connect(
+        address.conninfo,
+        autocommit=True,
+        prepare_threshold=None,
+        cursor_factory=psycopg.RawCursor,
+        **_defaults(address.conninfo),
+    )
+    adapters = connection.adapters
+    adapters.register_loader("numeric", _Number)
+    adapters.register_loader("bool", _Truth)
+    for name in ("json", "jsonb", "date", "time", "timetz", "timestamp", "timestamptz", "interval", "uuid"):
+        adapters.register_loader(name, _Text)
+    adapters.register_dumper(Blobs, _BlobsDumper)
+    return connection
+
+
+def connect_explained(address: Address) -> Raw:
+    """Connect for the first time: whatever keeps us out is told in a sentence.
+
+    Raises:
+        LedgerError: We cannot get in, or the server is too old.
+    """
+    try:
+        connection = connect(address)
+    except psycopg.Error as error:
+        raise explain(error, address) from None
+    if connection.info.server_version < OLDEST:
+        version = connection.info.server_version // 10000
+        connection.close()
+        raise LedgerError(
+            f"the ledger {address.shown}: its server is PostgreSQL {version}, and Stagebook needs 15 or newer: "
+            "update the server, or name another with --ledger"
+        )
+    return connection
+
+
+def _defaults(conninfo: str) -> dict[str, Any]:
+    """What we ask for where the address does not: an end to waiting, and a name for `pg_stat_activity`."""
+    given = psycopg.conninfo.conninfo_to_dict(conninfo)
+    wanted = {"connect_timeout": CONNECT_SECONDS, "application_name": "stagebook", "client_encoding": "UTF8"}
+    return {name: value for name, value in wanted.items() if name not in given}
+
+
+class PostgresConnection:
+    """A connection as `sql/connection.py` describes it.
+
+    Args:
+        raw: psycopg's.
+        schema: The ledger's.
+    """
+
+    Error = psycopg.Error
+    IntegrityError = psycopg.IntegrityError
+    __slots__ = ("raw", "schema")
+
+    def __init__(self, raw: Raw, schema: str) -> None:
+        self.raw = raw
+        self.schema = schema
+
+    def execute(self, sql: str, parameters: Values = (), /) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Execute one of the ledger's statements."""
+        return self.raw.execute(translated(sql, self.schema), parameters or None)
+
+    def executemany(self, sql: str, rows: Iterable[Values], /) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Execute one of the ledger's statements for each row; several travel together."""
+        cursor = self.raw.cursor()
+        cursor.executemany(translated(sql, self.schema), rows)
+        return cursor
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is connected and in no transaction."""
+        return not self.raw.closed and self.raw.info.transaction_status == TransactionStatus.IDLE
+
+    def close(self) -> None:
+        """Let it go; doing it again does nothing."""
+        self.raw.close()
