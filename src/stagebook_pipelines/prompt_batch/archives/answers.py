@@ -41,8 +41,10 @@ def answers_of(row: Mapping[str, Any]) -> tuple[str, ...]:
     Returns:
         What stands in the first column that is known to hold them and is not empty, as text.
     """
+    if KNOWN_ANSWERS.isdisjoint(row):
+        return ()
     found: list[str] = []
-    for name in _ANSWERS:
+    for name in filter(row.__contains__, _ANSWERS):
         found = _texts(row.get(name))
         if found:
             break

@@ -116,16 +116,16 @@ def _sentence(source: str, problem: Exception) -> str:
     """Say in one sentence what a bucket's server answered."""
     text = str(problem)
     told = (
+        ("169.254.169.254", "no credentials are set: put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("error sending request", "its server cannot be reached; check AWS_ENDPOINT_URL"),
         ("MissingAccessKeyId", "AWS_SECRET_ACCESS_KEY is set without AWS_ACCESS_KEY_ID"),
         ("MissingSecretAccessKey", "AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY"),
         ("NoSuchBucket", "the bucket does not exist"),
         ("AccessDenied", "access is denied: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do"),
         ("InvalidAccessKeyId", "the key in AWS_ACCESS_KEY_ID is not known there"),
         ("SignatureDoesNotMatch", "the secret in AWS_SECRET_ACCESS_KEY does not fit its key"),
-        ("403", "access is denied: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do"),
-        ("404", "there is no such bucket or file"),
-        ("169.254.169.254", "no credentials are set: put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        ("error sending request", "its server cannot be reached; check AWS_ENDPOINT_URL"),
+        ("403 Forbidden", "access is denied: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do"),
+        ("404 Not Found", "there is no such bucket or file"),
     )
     found = next((meaning for mark, meaning in told if mark in text), None)
     return f"{source} cannot be read: {found or f'its server said: {text.splitlines()[0][:200]}'}"

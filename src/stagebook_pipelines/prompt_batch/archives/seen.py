@@ -3,6 +3,8 @@
 from array import array
 
 _SMALLEST = 1 << 12
+_GOLDEN = 0x9E3779B97F4A7C15
+"""Spreads hashes over the table, also those that differ in few bits (D. Knuth, multiplicative hashing)."""
 
 
 class SeenKeys:
@@ -20,7 +22,7 @@ class SeenKeys:
         """Say the how-manieth time it is that this hash is met, from 1."""
         hashed = hashed or 1  # 0 marks an empty slot
         slots, mask = self._slots, len(self._slots) - 1
-        at = hashed & mask
+        at = (hashed * _GOLDEN >> 32) & mask
         while slots[at]:
             if slots[at] == hashed:
                 self._again[hashed] = self._again.get(hashed, 1) + 1
@@ -37,7 +39,7 @@ class SeenKeys:
         slots, mask = self._slots, len(self._slots) - 1
         for hashed in old:
             if hashed:
-                at = hashed & mask
+                at = (hashed * _GOLDEN >> 32) & mask
                 while slots[at]:
                     at = (at + 1) & mask
                 slots[at] = hashed

@@ -68,20 +68,21 @@ def table_rows(stream: ByteStream, largest: int, separator: str, column: str | N
     """
     # csv's own limit (131,072) is one for the whole process; it is only ever raised here, so nobody's reading is hurt
     csv.field_size_limit(max(csv.field_size_limit(), largest))
-    troubles: list[Trouble] = []
-    reader = csv.reader(_decoded(stream, largest, troubles), delimiter=separator)
+    given = _Lines(stream, largest)
+    reader = csv.reader(given, delimiter=separator)
     names: list[str] | None = None
     index = 0
     while True:
         line = reader.line_num + 1
+        given.of_row = 0
         try:
             row = next(reader, None)
         except csv.Error as problem:
             yield Trouble(f"cannot be read ({problem})", index, None, line)
             index += 1
             continue
-        yield from troubles
-        troubles.clear()
+        yield from given.troubles
+        given.troubles.clear()
         if row is None:
             return
         if not any(row):
@@ -96,15 +97,31 @@ def table_rows(stream: ByteStream, largest: int, separator: str, column: str | N
         index += 1
 
 
-def _decoded(stream: ByteStream, largest: int, troubles: list[Trouble]) -> Iterator[str]:
-    for number, place, line in lines(stream, largest):
-        if isinstance(line, Trouble):
-            troubles.append(Trouble(line.message, None, place, number))
-            continue
-        text, remark = as_text(line)
-        if remark is not None:
-            troubles.append(Trouble(remark, None, place, number, lost=False))
-        yield text + "\n"
+class _Lines:
+    """Gives csv the lines of a stream, as text, and ends a row that goes on too long: one with an open quote."""
+
+    def __init__(self, stream: ByteStream, largest: int) -> None:
+        self._lines = lines(stream, largest)
+        self._largest = largest
+        self.of_row = 0
+        self.troubles: list[Trouble] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        for number, place, line in self._lines:
+            if isinstance(line, Trouble):
+                self.troubles.append(Trouble(line.message, None, place, number))
+                continue
+            self.of_row += len(line)
+            if self.of_row > self._largest:
+                raise csv.Error(f"it is larger than {self._largest:,} bytes: is a quote missing?")
+            text, remark = as_text(line)
+            if remark is not None:
+                self.troubles.append(Trouble(remark, None, place, number, lost=False))
+            return text + "\n"
+        raise StopIteration
 
 
 def structured(row: dict[str, Any]) -> dict[str, Any]:

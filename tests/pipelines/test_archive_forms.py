@@ -1,0 +1,174 @@
+"""Tables, Parquet, plain text and packed files give the prompts that are in them."""
+
+import csv
+import gzip
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagebook_pipelines.prompt_batch import ExtractedPrompt, FileError, extract_prompts, read_prompts
+
+ROWS = [
+    {"id": "a", "question": 'Say "yes", or no?', "answer": "yes"},
+    {"id": "b", "question": "Two\nlines?", "answer": "no"},
+    {"id": "c", "question": "Grüße?", "answer": ""},
+]
+
+
+def read(path: Path, **options: Any) -> tuple[list[ExtractedPrompt], list[FileError]]:
+    given = list(read_prompts(path, **options))
+    return (
+        [one for one in given if isinstance(one, ExtractedPrompt)],
+        [one for one in given if isinstance(one, FileError)],
+    )
+
+
+def table(separator: str, rows: list[dict[str, str]] | None = None) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["id", "question", "answer"], delimiter=separator)
+    writer.writeheader()
+    writer.writerows(rows if rows is not None else ROWS)
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";", "|"], ids=["comma", "tab", "semicolon", "bar"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_a_table_is_read_whatever_its_name_separator_and_encoding(
+    tmp_path: Path, separator: str, encoding: str
+) -> None:
+    path = tmp_path / "table.json"
+    path.write_bytes(table(separator).encode(encoding))
+    prompts, errors = read(path)
+    assert [(one.text, one.conversation, one.reference) for one in prompts] == [
+        ('Say "yes", or no?', "a", "yes"),
+        ("Two\nlines?", "b", "no"),
+        ("Grüße?", "c", None),
+    ]
+    assert [one.lost for one in errors] == ([False] if encoding == "latin-1" else [])
+
+
+def test_a_row_with_too_many_cells_costs_itself_only(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Prompt , other\nOne?,1\nTwo?,2,3\n\nThree?\n")
+    prompts, errors = read(path)
+    assert [one.text for one in prompts] == ["One?", "Three?"]
+    assert [one.line for one in errors] == [3]
+    assert "has 3 cells, and the header has 2" in errors[0].message
+
+
+def test_a_cell_may_be_long_and_an_open_quote_ends_at_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    long = "x" * 300_000
+    path.write_text(table(",", [{"id": "a", "question": long, "answer": ""}]))
+    assert [one.text for one in read(path)[0]] == [long]
+    path.write_text('prompt\nOne?\n"open\n' + "word\n" * 100_000)
+    prompts, errors = read(path, largest_record=400_000)
+    assert prompts[0].text == "One?"
+    assert [one.line for one in errors] == [3]
+    assert "larger than 400,000 bytes: is a quote missing?" in errors[0].message
+
+
+def test_a_table_of_other_columns_is_named_and_read_when_the_column_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("ID,Dialogue\n1,Well?\n2,Better?\n")
+    prompts, errors = read(path)
+    assert not prompts
+    assert "'id', 'dialogue'" in errors[0].message
+    prompts, errors = read(path, column="Dialogue")
+    assert [(one.text, one.conversation) for one in prompts] == [("Well?", "1"), ("Better?", "2")]
+    assert not errors
+
+
+def test_conversations_in_cells_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    messages = json.dumps([{"role": "user", "content": "Why?"}])
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["id", "messages"], ["1", messages], ["2", "[not json"]])
+    prompts, errors = read(path)
+    assert [one.text for one in prompts] == ["Why?"]
+    assert "no known shape" in errors[0].message
+
+
+def test_every_line_of_plain_text_is_a_prompt(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"First, with a comma?\r\n\r\n  Second, too?  \ncaf\xe9?")
+    prompts, errors = read(path)
+    assert [one.text for one in prompts] == ["First, with a comma?", "Second, too?", "café?"]
+    assert [(one.line, one.lost) for one in errors] == [(4, False)]
+
+
+def parquet(rows: list[dict[str, Any]], path: Path, **options: Any) -> None:
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    write_table(pa.Table.from_pylist(rows), path, **options)
+
+
+def test_parquet_is_read_row_group_by_row_group(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    parquet([{"conversation": turns, "picture": b"\0" * 99}] * 10, tmp_path / "turns.bin", row_group_size=3)
+    parquet(
+        [{"question": f"Which {number}?", "choices": ["this", "that"], "answer": 1} for number in range(5)],
+        tmp_path / "choices.bin",
+    )
+    found = extract_prompts(tmp_path)
+    assert [one.text for one in found.prompts[5:]] == ["Why?"] * 10
+    assert found.prompts[4].text == "Which 4?\nA. this\nB. that"
+    assert found.prompts[4].reference == "B"
+    assert not found.errors
+
+
+def test_parquet_without_a_column_that_asks_is_named(tmp_path: Path) -> None:
+    parquet([{"colour": "red", "size": 4}] * 3, tmp_path / "a.parquet")
+    prompts, errors = read(tmp_path / "a.parquet")
+    assert not prompts
+    assert "'colour', 'size'" in errors[0].message
+    assert [one.text for one in read(tmp_path / "a.parquet", column="colour")[0]] == ["red"] * 3
+
+
+@pytest.mark.parametrize("name", ["chat.json", "chat.jsonl", "table.csv", "lines.txt", "rows.parquet"])
+@pytest.mark.parametrize("packing", ["gzip", "zip", "gzip-in-zip", "two-members"])
+def test_every_form_is_read_packed(tmp_path: Path, name: str, packing: str) -> None:
+    raw = tmp_path / "raw"
+    if name == "rows.parquet":
+        parquet([{"prompt": "Why?"}], raw)
+    else:
+        text = {
+            "chat.json": '[{"prompt": "Why?"}]',
+            "chat.jsonl": '{"prompt": "Why?"}\n',
+            "table.csv": "prompt\nWhy?\n",
+            "lines.txt": "Why?\n",
+        }[name]
+        raw.write_text(text)
+    data = raw.read_bytes()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"inner/{name}", gzip.compress(data) if packing == "gzip-in-zip" else data)
+    half = len(data) // 2
+    path = tmp_path / (f"{name}.gz" if packing in {"gzip", "two-members"} else "packed.zip")
+    path.write_bytes(
+        {
+            "gzip": gzip.compress(data),
+            "two-members": gzip.compress(data[:half]) + gzip.compress(data[half:]) + bytes(512),
+        }.get(packing, packed.getvalue())
+    )
+    prompts, errors = read(path)
+    assert [one.text for one in prompts] == ["Why?"]
+    assert prompts[0].file == (path.name if path.suffix == ".gz" else f"packed.zip/inner/{name}")
+    assert not errors
+    assert {one.name for one in tmp_path.iterdir()} == {"raw", path.name}
+
+
+def test_what_is_packed_too_often_is_told(tmp_path: Path) -> None:
+    data = b'[{"prompt": "Why?"}]'
+    for _ in range(4):
+        data = gzip.compress(data)
+    path = tmp_path / "a.gz"
+    path.write_bytes(data)
+    prompts, errors = read(path)
+    assert not prompts
+    assert "packed more than 3 times" in errors[0].message
