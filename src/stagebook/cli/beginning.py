@@ -45,6 +45,7 @@ class Typed:
     tags: tuple[str, ...]
     endpoints: tuple[str, ...] = ()
     """`--endpoint`, each as it stands."""
+    reuse: bool = False
 
     def again(self) -> list[str]:
         """The words that run the same on a hosted model."""
@@ -86,6 +87,7 @@ class Typed:
             models=by_stage,
             until=self.until,
             lenient=self.lenient,
+            reuse=self.reuse,
             tries=self.tries,
             budget=None if self.budget is None else picodollars(self.budget),
             prices={model: price for model, _, price in given},

@@ -22,6 +22,7 @@ from stagebook.llm.reading import kept
 from stagebook.model.usage import PICODOLLARS, dollars
 
 UNKNOWN: Final = "?"
+REUSED: Final = "What --reuse would take over is not taken off: it is known once the prompts are written."
 FEW: Final = 3
 """Stages that a sentence names one by one."""
 CLOSE: Final = 1.02
@@ -42,6 +43,8 @@ def show_estimate(typed: Typed, *, as_json: bool, ledger: str | None) -> None:
         print_json(estimate_document(found))
     else:
         print_estimate(results(), found, start.settings.budget)
+        if start.settings.reuse:
+            results().print(REUSED, style="dim")
 
 
 async def _past(start: Start, url: str | None) -> History:

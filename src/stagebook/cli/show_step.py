@@ -69,6 +69,8 @@ def print_step(
     console.print(f"{name}: ", styled(step.status), "".join(f", {part}" for part in parts), sep="", soft_wrap=True)
     if step.reason:
         console.print(harmless(step.reason), style="red" if step.status == "failed" else "dim")
+    if step.reused_from is not None:
+        console.print(f"reused from {harmless(str(step.reused_from))}", style="dim", soft_wrap=True)
     for warning in step.warnings:
         console.print(harmless(warning), style="yellow")
     _print_attempts(console, attempts)
@@ -84,7 +86,8 @@ def print_item(console: Console, stage: str, item: str, output: Any) -> None:
 
 
 def _remark(step: StepDocument) -> str:
-    return next(iter((step.reason or "", *step.warnings)), "").partition("\n")[0]
+    said = next(iter((step.reason or "", *step.warnings)), "").partition("\n")[0]
+    return f"reused from {step.reused_from}" if step.reused_from is not None and not said else said
 
 
 def _print_attempts(console: Console, attempts: Sequence[AttemptDocument]) -> None:

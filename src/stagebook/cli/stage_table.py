@@ -53,6 +53,8 @@ def _steps(stage: StageDocument) -> str:
     steps = stage.steps
     done = steps.completed + steps.skipped
     text = f"{done}/{steps.total}"
+    if steps.reused:
+        text = f"{text}, {steps.reused} reused"
     if steps.failed:
         text = f"{text}, {steps.failed} failed"
     return text

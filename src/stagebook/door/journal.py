@@ -109,6 +109,11 @@ class Journal:
         """Whether the next sending of a request will be answered from the ledger."""
         return bool(self._answers) and (digest, self._counts.get(digest, 0)) in self._answers
 
+    @property
+    def answered(self) -> bool:
+        """Whether an earlier attempt was answered, and cut off before it could fail."""
+        return any(not self.is_free(one) for one in self._answers.values())
+
     def is_free(self, exchange: RecordedExchange) -> bool:
         """Whether a replayed answer belongs to an attempt that had failed: it uses up no try of this one."""
         return exchange.attempt <= self._free

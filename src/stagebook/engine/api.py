@@ -43,6 +43,7 @@ def run(
     limits: Mapping[str, str] | None = None,
     endpoints: Mapping[str, Endpoint] | None = None,
     lenient: bool = False,
+    reuse: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
 ) -> RunResult:
@@ -63,6 +64,7 @@ def run(
             `{"openai": "3000/2M"}`. A 429 slows down in any case.
         endpoints: Name -> an HTTP endpoint of any shape, asked as `endpoint:NAME`.
         lenient: Accept a prompt's last answer with a warning when its tries are used up.
+        reuse: Ask only what no other run of the pipeline was answered: the very same request, to the same model.
         tags: Labels to find the run by.
         check: Raise where the run did not end well; otherwise its status tells.
 
@@ -87,6 +89,7 @@ def run(
             limits=limits,
             endpoints=endpoints,
             lenient=lenient,
+            reuse=reuse,
             tags=tags,
             check=check,
         )
@@ -119,6 +122,7 @@ async def arun(
     limits: Mapping[str, str] | None = None,
     endpoints: Mapping[str, Endpoint] | None = None,
     lenient: bool = False,
+    reuse: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
 ) -> RunResult:
@@ -133,6 +137,7 @@ async def arun(
         models=dict(models or {}),
         until=until,
         lenient=lenient,
+        reuse=reuse,
         budget=allowed,
         prices=dict(prices or {}),
         limits=dict(limits or {}),

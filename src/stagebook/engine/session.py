@@ -23,6 +23,7 @@ from stagebook.engine.pacing import keep_to
 from stagebook.engine.plan import Frontier, State, scope
 from stagebook.engine.progress import Progress
 from stagebook.engine.restore import restore
+from stagebook.engine.reuse import Reuse
 from stagebook.engine.settings import Settings, asks
 from stagebook.engine.spending import spent_so_far
 from stagebook.engine.steps import Crew
@@ -38,7 +39,7 @@ from stagebook.llm.weight import weigh
 from stagebook.llm.worst_case import WorstCases
 from stagebook.model.errors import Complaint, InputError, MissingOutput
 from stagebook.model.exchange import content_hash
-from stagebook.model.records import NewRun, Run
+from stagebook.model.records import NewRun, Run, Step
 from stagebook.model.status import StepStatus, Wish
 
 WISH_EVERY = 0.5
@@ -256,6 +257,7 @@ async def _drive(
         progress=progress,
         threads=site.threads,
         budget=budget,
+        reuse=await _reuse(run, graph, stages, steps, settings, ledger),
     )
     driver = Driver(graph, frontier, crew, restored.prior, stop)
     for stage, parent, key in restored.items:
@@ -271,6 +273,16 @@ async def _drive(
         yield driver
     finally:
         await door.close()
+
+
+async def _reuse(
+    run: Run, graph: Graph, stages: frozenset[str], steps: list[Step], settings: Settings, ledger: Ledger
+) -> Reuse | None:
+    """Look for what other runs were answered, if that is wanted."""
+    if not settings.reuse:
+        return None
+    prompts = [name for name in graph.stages if name in stages and graph.stages[name].prompt is not None]
+    return await Reuse.of(ledger, run, prompts, steps, lenient=settings.lenient)
 
 
 def _streaming(progress: Progress) -> Callable[[int], None]:

@@ -54,6 +54,8 @@ class Settings:
     """`provider:model` or `provider` -> what it lets through in a minute, as typed: requests, a slash, tokens."""
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     """Endpoints of one's own, asked as `endpoint:NAME`."""
+    reuse: bool = False
+    """Take over what other runs of the pipeline were answered to the very same request."""
 
     def with_budget(self, budget: "Dollars | None") -> "Settings":
         """Change the budget; None keeps the one that there is.

@@ -23,6 +23,7 @@ from stagebook.engine.items import ItemKeeper
 from stagebook.engine.outputs import Live, Outputs, name
 from stagebook.engine.plan import StepKey
 from stagebook.engine.progress import Progress
+from stagebook.engine.reuse import Reuse
 from stagebook.engine.settings import Settings
 from stagebook.engine.threads import StageThreads
 from stagebook.ledger.clock import now
@@ -56,6 +57,7 @@ class Crew:
     progress: Progress
     threads: StageThreads
     budget: Budget | None = None
+    reuse: Reuse | None = None
 
 
 class StepRunner:
@@ -238,6 +240,13 @@ class StepRunner:
         if self._unchanged(work, fingerprint):
             return StepStatus.COMPLETED
         self._start(work, fingerprint, bound)
+        if crew.reuse is not None and not work.journal.answered:
+            taken = await crew.reuse.find(
+                spec, fingerprint, model, lambda value: self._checked(spec, value, bound.values)
+            )
+            if taken is not None:
+                crew.progress.stages[spec.name].reused += 1
+                return await self._finish(work, taken.data, taken.warnings, taken.step)
 
         def parse(text: str) -> BaseModel:
             if prompt.text_field is not None:
@@ -308,23 +317,35 @@ class StepRunner:
             crew.ledger.follow(started)
         work.started = True
 
-    async def _finish(self, work: "_Work", data: bytes, warnings: list[str]) -> StepStatus:
+    async def _finish(
+        self, work: "_Work", data: bytes, warnings: list[str], reused_from: int | None = None
+    ) -> StepStatus:
         """Write an output and that its step is completed, as one unit."""
-        work.unit = unit = self._unit(work, data, warnings)
+        work.unit = unit = self._unit(work, data, warnings, reused_from)
         await self._crew.ledger.write(*work.journal.held(), *unit.facts)
         return self._written(work, unit)
 
-    def _unit(self, work: "_Work", data: bytes, warnings: list[str]) -> "_Unit":
+    def _unit(self, work: "_Work", data: bytes, warnings: list[str], reused_from: int | None = None) -> "_Unit":
         """Make the facts of a completed step; of an output that is live already, none."""
         crew, key, at = self._crew, work.key, now()
         digest = content_hash(data)
         said = (*work.warnings, *warnings)
-        ended = StepEnded(work.step, crew.run, crew.fence, work.attempt, StepStatus.COMPLETED, at, warnings=said)
+        ended = StepEnded(
+            work.step,
+            crew.run,
+            crew.fence,
+            work.attempt,
+            StepStatus.COMPLETED,
+            at,
+            warnings=said,
+            reused_from=reused_from,
+        )
         before = crew.outputs.live(key)
         if before is not None and before.content_hash == digest:
             return _Unit((ended,), None, data)
         output = crew.ledger.new_id()
-        made = OutputMade(output, crew.run, work.step, key.stage, key.item, data, digest, "stage", at, crew.fence)
+        by = "stage" if reused_from is None else "reuse"
+        made = OutputMade(output, crew.run, work.step, key.stage, key.item, data, digest, by, at, crew.fence)
         return _Unit((made, ended), Live(output, digest), data)
 
     def _written(self, work: "_Work", unit: "_Unit") -> StepStatus:

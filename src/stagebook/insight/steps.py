@@ -1,10 +1,11 @@
 """The steps of one stage of one run, with what each took."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from stagebook.ledger.store import Ledger
+from stagebook.ledger.table import Cell
 from stagebook.model.errors import NotFound
 from stagebook.model.records import Run, Step
 from stagebook.model.status import RunStatus, StepStatus
@@ -17,6 +18,27 @@ SELECT s.id, s.worked, coalesce(sum(e.input_tokens), 0), coalesce(sum(e.output_t
 FROM steps s LEFT JOIN exchanges e ON e.run = s.run AND e.step = s.id
 WHERE s.run = ? AND s.stage = ? GROUP BY s.id, s.worked
 """
+
+_ORIGINS: Final = """
+SELECT s.id, r.run_id, o.stage, o.item
+FROM steps s LEFT JOIN steps o ON o.id = s.reused_from LEFT JOIN runs r ON r.id = o.run
+WHERE s.run = ? AND s.stage = ? AND s.reused_from IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a step's output was taken over from."""
+
+    run_id: str | None
+    """None: the run was deleted since."""
+    stage: str | None
+    item: str | None
+
+    def __str__(self) -> str:
+        if self.run_id is None:
+            return "a run that was deleted"
+        return f"{self.run_id}, {self.stage}{f'[{self.item}]' if self.item else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +62,8 @@ class StepDocument:
     """Picodollars."""
     seconds: float
     """In its attempts that ended."""
+    reused_from: Origin | None = None
+    """The step of another run whose output it took over."""
 
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON has it."""
@@ -54,6 +78,9 @@ class StepDocument:
             "output_tokens": self.output_tokens,
             "cost_usd": dollars(self.cost),
             "seconds": self.seconds,
+            "reused_from": None
+            if self.reused_from is None
+            else {"run_id": self.reused_from.run_id, "stage": self.reused_from.stage, "item": self.reused_from.item},
         }
 
 
@@ -63,7 +90,12 @@ async def steps_of(ledger: Ledger, run: Run, stage: str) -> list[StepDocument]:
     table = await ledger.query(_TOTALS, (run.id, stage), limit=MOST)
     totals = {row[0]: tuple(int(str(cell)) for cell in row[1:]) for row in table.rows}
     driven = ledger.is_driven(run.run_id)
-    return [_document(step, driven, *totals.get(step.id, (0, 0, 0, 0))) for step in steps]
+    origins: dict[object, Origin] = {}
+    if any(step.reused_from is not None for step in steps):
+        for number, run_id, other, item in (await ledger.query(_ORIGINS, (run.id, stage), limit=MOST)).rows:
+            origins[number] = Origin(_text(run_id), _text(other), _text(item))
+    documents = [_document(step, driven, *totals.get(step.id, (0, 0, 0, 0))) for step in steps]
+    return [replace(one, reused_from=origins.get(one.id)) if origins else one for one in documents]
 
 
 def one_step(steps: Sequence[StepDocument], stage: str, item: str | None) -> StepDocument:
@@ -84,6 +116,10 @@ def one_step(steps: Sequence[StepDocument], stage: str, item: str | None) -> Ste
     if not keys:
         raise NotFound(f"{stage} runs once, not for items, so it has no item {item!r}; leave --item out")
     raise NotFound(f"{stage} has no step for the item {item!r}; its items: {keys}{more}")
+
+
+def _text(cell: Cell) -> str | None:
+    return None if cell is None else str(cell)
 
 
 def _document(step: Step, driven: bool, worked: int, read: int, written: int, cost: int) -> StepDocument:  # noqa: FBT001  one row

@@ -35,6 +35,9 @@ NO_TOOLS = Toolbox()
 CUT = "The answer was cut off at its length limit. Answer again, complete and shorter."
 COMPLAINT = "That answer cannot be used:\n{reason}\n\nAnswer again, whole, with this mended."
 
+LENIENTLY = "accepted leniently: "
+"""Begins the warning on an answer that was accepted though it was complained about."""
+
 
 class Answer(NamedTuple, Generic[T]):
     """An accepted answer."""
@@ -170,7 +173,7 @@ class ModelClient:
             if used >= tries:
                 if salvage is not None and reply is not None:
                     try:
-                        return Answer(await salvage(text, True), (*line.warnings, f"accepted leniently: {reason}"))
+                        return Answer(await salvage(text, True), (*line.warnings, f"{LENIENTLY}{reason}"))
                     except Complaint as complaint:
                         reason = str(complaint)
                 counted = f"{tries} {'try' if tries == 1 else 'tries'}"

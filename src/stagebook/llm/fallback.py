@@ -4,6 +4,16 @@ from collections.abc import Callable, Sequence
 
 from stagebook.model.errors import ProviderError, ProviderTimeout, ProviderUnavailable, RateLimited
 
+ANSWERED_BY = "answered by "
+"""Begins the warning on an answer that was not the first model's."""
+
+
+def answered_by(warning: str, models: Sequence[str] | None = None) -> bool:
+    """Whether a warning says that a stand-in answered, one of these if any are named."""
+    if models is None:
+        return warning.startswith(ANSWERED_BY)
+    return any(warning.startswith(f"{ANSWERED_BY}{model}: ") for model in models)
+
 
 class Line:
     """The models that may answer one question, in order. The first that can is kept for the whole conversation.
@@ -29,7 +39,7 @@ class Line:
         """What is to be said of an answer that was not the first model's."""
         if self._at == 0:
             return ()
-        return (f"answered by {self.model}: {', '.join(self._models[: self._at])} could not be asked",)
+        return (f"{ANSWERED_BY}{self.model}: {', '.join(self._models[: self._at])} could not be asked",)
 
     def recall(self, is_recorded: Callable[[str], bool]) -> None:
         """Go on where an earlier attempt was: at the last model that has answered this very question.

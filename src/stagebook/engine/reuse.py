@@ -1,0 +1,114 @@
+"""Takes over what other runs of a pipeline were answered, where a step would send the very same request."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Self
+
+from pydantic import BaseModel, ValidationError
+
+from stagebook.definition.graph import StageSpec
+from stagebook.ledger.fingerprints import Fingerprints
+from stagebook.ledger.store import Ledger
+from stagebook.llm.client import LENIENTLY
+from stagebook.llm.fallback import answered_by
+from stagebook.llm.providers import alternatives
+from stagebook.llm.reading import kept, read_kept
+from stagebook.model.errors import Complaint
+from stagebook.model.records import Made, Run, Step
+
+OWN = frozenset({"stage", "reuse"})
+"""Who made what can be taken over: not what a person changed, which is meant for the run where it was changed."""
+
+Check = Callable[[BaseModel], Awaitable[list[str]]]
+"""Lets a stage's checks look at a value; gives their warnings, raises Complaint."""
+
+
+class TakenOver(NamedTuple):
+    """An output of another run."""
+
+    step: int
+    """The step that made it."""
+    data: bytes
+    """JSON."""
+    warnings: list[str]
+
+
+class Reuse:
+    """Finds answers of other runs; each is given to one step of this run, so that three samples stay three.
+
+    Args:
+        ledger: Where they are.
+        found: Stage -> steps of other runs.
+        taken: Steps whose output was taken over before.
+        lenient: Whether an answer may be taken over that was accepted leniently.
+    """
+
+    def __init__(
+        self, ledger: Ledger, found: Mapping[str, Fingerprints], taken: Iterable[int], *, lenient: bool
+    ) -> None:
+        self._ledger = ledger
+        self._found = found
+        self._taken = set(taken)
+        self._lenient = lenient
+
+    @classmethod
+    async def of(cls, ledger: Ledger, run: Run, stages: Iterable[str], steps: Iterable[Step], *, lenient: bool) -> Self:
+        """Look at what other runs of the pipeline have.
+
+        Args:
+            ledger: Where they are.
+            run: The run that takes over.
+            stages: Its prompts.
+            steps: Its own steps so far.
+            lenient: Whether an answer may be taken over that was accepted leniently.
+        """
+        found = {stage: await ledger.fingerprints(run.pipeline, stage, run.id) for stage in stages}
+        taken = (step.reused_from for step in steps if step.reused_from is not None)
+        return cls(ledger, found, taken, lenient=lenient)
+
+    async def find(self, spec: StageSpec, fingerprint: bytes, model: str, check: Check) -> TakenOver | None:
+        """Find an answer for a step, the oldest first.
+
+        Args:
+            spec: The step's stage.
+            fingerprint: The step's.
+            model: Whom it would ask, `provider:name`, or several with `|` between.
+            check: The stage's checks: they may read what is not in the prompt, so they look again.
+
+        Returns:
+            None where it is to be asked.
+        """
+        for step in self._found[spec.name].steps(fingerprint):
+            if step in self._taken:
+                continue
+            self._taken.add(step)
+            made = await self._ledger.made(step, fingerprint)
+            value = None if made is None else self._value(spec, made, alternatives(model))
+            if made is not None and value is not None:
+                try:
+                    warnings = list(made.warnings) if _was_let_go(made) else [*_of_stand_in(made), *await check(value)]
+                    return TakenOver(step, kept(value), warnings)
+                except Complaint:
+                    pass
+            self._taken.discard(step)
+        return None
+
+    def _value(self, spec: StageSpec, made: Made, models: Sequence[str]) -> BaseModel | None:
+        """Read an output as the stage's model is now; None where this run would not have accepted it."""
+        let_go = _was_let_go(made)
+        if made.made_by not in OWN or (let_go and not self._lenient):
+            return None
+        if not all(answered_by(warning, models) for warning in _of_stand_in(made)):
+            return None
+        try:
+            return read_kept(spec.output, made.data) if let_go else spec.output.model_validate_json(made.data)
+        except ValidationError:
+            return None
+
+
+def _was_let_go(made: Made) -> bool:
+    return any(warning.startswith(LENIENTLY) for warning in made.warnings)
+
+
+def _of_stand_in(made: Made) -> list[str]:
+    """Give the warnings that say that another model than the first one answered."""
+    return [warning for warning in made.warnings if answered_by(warning)]
