@@ -11,10 +11,10 @@ from stagebook.model.records import Made
 from stagebook.model.status import StepStatus
 
 F = b"f" * 16
-digests = st.binary(min_size=16, max_size=16) | st.sampled_from([bytes(16), b"\1" * 16, b"\1" * 15 + b"\0"])
+digests = st.sampled_from([bytes(16), b"\1" * 16, b"\1" * 15 + b"\0", b"\0" + b"\1" * 15, b"ab" * 8, b"ba" * 8])
 
 
-@given(st.lists(st.tuples(digests, st.integers(0, 2**53))), digests)
+@given(st.lists(st.tuples(digests, st.integers(0, 2**53)), max_size=12), digests)
 def test_fingerprints_find_what_they_were_given_and_nothing_else(steps: list[tuple[bytes, int]], other: bytes) -> None:
     found = Fingerprints(steps)
     for fingerprint in {other, *(one for one, _ in steps)}:
