@@ -55,13 +55,18 @@ class Chunks:
         """Whether `keep` is due."""
         return self._given % CHUNK == 0
 
-    def add(self, response: Response | Mapping[str, Any]) -> None:
-        """Take one response; one that is none is accounted as failed."""
+    def add(self, response: Response | Mapping[str, Any], known_by: str | None = None) -> None:
+        """Take one response; one that is none is accounted as failed.
+
+        Args:
+            response: What became of a prompt.
+            known_by: Its key, where there is one.
+        """
         self._given += 1
         row = self._given
         try:
             read = response if isinstance(response, Response) else Response.model_validate(response)
-            made = self._made(read)
+            made = self._made(read, known_by)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(map(str, first["loc"])) or "the whole"
@@ -126,9 +131,9 @@ class Chunks:
             row, record = single[place]
             self._fail(row, record.prompt, reason)
 
-    def _made(self, response: Response) -> Made:
+    def _made(self, response: Response, known_by: str | None) -> Made:
         """Make its row; of those that are the very same, each has a key of its own."""
-        made = make_record(response, self._heading, 0, self._now)
+        made = make_record(response, self._heading, 0, self._now, known_by)
         if made.named:
             return made
         self._alike[made.record.key] += 1

@@ -76,7 +76,9 @@ class Made(NamedTuple):
     """Whether the response itself said by what it is known."""
 
 
-def make_record(response: Response, heading: Heading, occurrence: int, now: datetime) -> Made:
+def make_record(
+    response: Response, heading: Heading, occurrence: int, now: datetime, known_by: str | None = None
+) -> Made:
     """Make a row of a response.
 
     Args:
@@ -85,6 +87,7 @@ def make_record(response: Response, heading: Heading, occurrence: int, now: date
         heading: What its rows share.
         occurrence: How many responses that are the very same went before it.
         now: The time of those that tell none.
+        known_by: Its key, where who stores it knows one.
 
     Raises:
         ValueError: Its metadata is nothing that JSON can hold.
@@ -103,7 +106,7 @@ def make_record(response: Response, heading: Heading, occurrence: int, now: date
     model = clean("model", response.model or heading.model_name)
     error = clean("error", response.error)
     facts = {**(heading.metadata or {}), **response.metadata.__dict__, **(response.metadata.model_extra or {})}
-    named = facts.pop(KEY, None)
+    named = known_by or facts.pop(KEY, None)
     when = response.timestamp or now
     at = (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).isoformat()
     if named is not None:
