@@ -19,7 +19,7 @@ SYSTEMS = {
     "episode-content": "episode-content",
     "sales-playbook": str(HERE / "skeletons" / "sales_playbook.py"),
     "scanned-book": str(HERE / "skeletons" / "scanned_book.py"),
-    "prompt-batch": str(HERE / "skeletons" / "prompt_batch.py"),
+    "prompt-batch": "prompt-batch",
 }
 
 
@@ -67,8 +67,8 @@ def test_a_playbook_has_twenty_four_leaves_and_seventeen_agents() -> None:
 def test_prompts_of_a_batch_are_items_below_the_file_that_they_stand_in() -> None:
     stages = load(SYSTEMS["prompt-batch"]).graph.stages
     assert stages["respond"].axis == ("archive-files", "extract-prompts")
-    kinds = {read.parameter: read.kind for read in stages["file-report"].reads}
-    assert kinds == {"file": ReadKind.ITEM, "prompts": ReadKind.CHILDREN, "responses": ReadKind.CHILDREN}
+    kinds = {read.parameter: read.kind for read in stages["store-results"].reads}
+    assert (kinds["prompts"], kinds["answers"], kinds["outcomes"]) == (ReadKind.ROWS, ReadKind.ROWS, ReadKind.OUTCOMES)
 
 
 if __name__ == "__main__":

@@ -31,21 +31,31 @@ async def responses(
     """
     async for item, prompt in prompts.items():
         answer = None if item in failed else await answers.get(item)
-        yield item, prompt, _response(prompt, answer, failed.get(item))
+        told = failed.get(item)
+        yield item, prompt, response_of(prompt, answer, told.reason if told else None, told.asked if told else None)
 
 
-def _response(prompt: ExtractedPrompt, answer: Answer | None, failed: Outcome | None) -> Response:
-    """Put one together; what it is made of was validated when it was read."""
+def response_of(
+    prompt: ExtractedPrompt, answer: Answer | None, reason: str | None = None, asked: str | None = None
+) -> Response:
+    """Put one together; what it is made of was validated when it was read.
+
+    Args:
+        prompt: What was asked.
+        answer: What came; None where the prompt failed.
+        reason: Why it failed.
+        asked: Who was asked in vain.
+    """
     known = {"file": prompt.file, "index": prompt.index, "conversation": prompt.conversation}
     told = {name: value for name, value in known.items() if value is not None}
     if answer is None:
         return Response.model_construct(
             prompt=prompt.text,
             response=None,
-            model=failed.asked if failed is not None else None,
+            model=asked,
             timestamp=None,
             success=False,
-            error=(failed.reason if failed is not None else None) or NEVER_ASKED,
+            error=reason or NEVER_ASKED,
             metadata=_metadata(None, None, told),
         )
     call = answer.call

@@ -60,3 +60,22 @@ class Stored(BaseModel):
     """What had to be changed to be stored, such as characters that no database takes."""
     inserted_ids: list[int | str] = []
     """Ids of the written rows: the table's own, or the record keys where it has none."""
+
+
+class BatchResult(BaseModel):
+    """What became of a batch of prompts."""
+
+    responses: list[Response]
+    """One for every prompt, in the order of the prompts."""
+    total: int
+    """How many there are."""
+    successful: int
+    """How many have an answer."""
+    failed: int
+    """How many have none."""
+    total_duration_ms: int
+    """Milliseconds that all of it took."""
+    errors: list[str] = []
+    """Why prompts have no answer, with number of batch and prompt, both from 1; and what was replaced in some."""
+    run_id: str
+    """The run that it was, for `stagebook show` and `resume`."""
