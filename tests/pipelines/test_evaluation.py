@@ -201,14 +201,14 @@ async def test_rows_of_a_stage_are_scored_as_they_come() -> None:
 
     async def rows() -> AsyncIterator[Answer]:
         nonlocal alive, most
-        for _ in range(1000):
+        for _ in range(5000):
             alive += 1
             most = max(most, alive)
             yield Answer()
 
     found = await evaluate_rows(rows(), CAPITALS, Measures(metrics=["exact_match"], keep_scores=False))
-    assert found.metrics["exact_match"].count == 1000
-    assert most <= 200  # two batches and what the interpreter has not let go of yet
+    assert found.metrics["exact_match"].count == 5000
+    assert most <= 1000  # some batches, as threads let go of theirs a little later
 
 
 def test_wilsons_interval_has_the_published_values() -> None:
