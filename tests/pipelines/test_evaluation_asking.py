@@ -79,6 +79,15 @@ def test_a_judge_scores_by_the_rubric_and_gives_its_reasons(provider: ProviderPr
     assert cost == provider.summary()["cost"]
 
 
+def test_a_judge_that_says_much_is_heard_and_cut_short(provider: ProviderProcess, tmp_path: Path) -> None:
+    provider.use(Script(rules=(says("Paris", 4, "Well, " * 2000),)))
+    rows = [answered("France?", "Paris")]
+    found = evaluate(rows, rubric=RUBRIC, judge_model=JUDGE, ledger=tmp_path / "ledger.db")
+    assert found.scores[0].value == 4.0
+    assert len(found.scores[0].reason or "") == 2000
+    assert provider.summary()["charged"] == 1
+
+
 def test_a_judge_that_passes_or_fails_has_wilsons_interval(provider: ProviderProcess, tmp_path: Path) -> None:
     provider.use(Script(rules=(says("Paris", 1, "Yes."), says("Lyon", 0, "No."))))
     rows = [answered("France?", "Paris"), answered("Spain?", "Lyon")]

@@ -9,6 +9,7 @@ from pydantic import Field, create_model
 
 from stagebook import Llm, StagebookError
 from stagebook_pipelines.prompt_batch.evaluation.metric import AskingScorer, Judge, Sample, Scored, Verdict
+from stagebook_pipelines.prompt_batch.evaluation.plain_text import mended
 
 RUBRIC: Final = (
     "5: correct, complete and clear. 4: correct, with a small gap or blemish. 3: mostly correct, or correct and"
@@ -18,6 +19,9 @@ RUBRIC: Final = (
 
 MOST_CHARACTERS: Final = 20_000
 """How much of a text is shown to the judge."""
+
+_MOST_REASONS: Final = 2000
+"""Characters of a judge's reasons that are kept."""
 
 _SYSTEM: Final = (
     "You judge one answer by a rubric. The prompt, the answer and the reference answers are given between marks that"
@@ -70,7 +74,7 @@ def judged(judge: Judge, worst: int) -> AskingScorer:
             if error.exit_code != 1:  # nothing that another answer would mend: no model was named, the run was paused
                 raise
             return Scored(None, error=f"the judge gave no verdict: {error}")
-        return Scored(float(verdict.score), verdict.reason)
+        return Scored(float(verdict.score), mended(verdict.reason[:_MOST_REASONS]))
 
     async def score(samples: Sequence[Sample]) -> list[Scored]:
         ended = await asyncio.gather(*(one(sample) for sample in samples), return_exceptions=True)

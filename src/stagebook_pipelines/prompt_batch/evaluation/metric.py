@@ -50,9 +50,7 @@ class Scored(NamedTuple):
 class Verdict(BaseModel):
     """What a judge says of one answer."""
 
-    reason: str = Field(
-        max_length=2000, description="What speaks for the answer and what against it, in a few sentences."
-    )
+    reason: str = Field(description="What speaks for the answer and what against it, in a few sentences.")
     score: int = Field(description="The score by the rubric.")
 
 
