@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from stagebook.ledger.location import locate
+
 NAME: Final = "stagebook"
 
 
@@ -31,4 +33,7 @@ def program() -> str:
 
 
 def _ledger(ledger: str | None) -> tuple[str, ...]:
-    return ("--ledger", ledger) if ledger and ledger != os.environ.get("STAGEBOOK_LEDGER") else ()
+    if not ledger or ledger == os.environ.get("STAGEBOOK_LEDGER"):
+        return ()
+    server = locate(ledger).server
+    return ("--ledger", ledger if server is None else server.shown)  # a password is not shown

@@ -19,6 +19,7 @@ from stagebook.insight.trend import Range
 from stagebook.ledger.location import locate
 from stagebook.ledger.store import Ledger
 from stagebook.llm.reading import kept
+from stagebook.model.errors import NoLedger
 from stagebook.model.usage import PICODOLLARS, dollars
 
 UNKNOWN: Final = "?"
@@ -48,10 +49,14 @@ def show_estimate(typed: Typed, *, as_json: bool, ledger: str | None) -> None:
 
 
 async def _past(start: Start, url: str | None) -> History:
-    path = locate(url).path
-    if path is None or not path.exists():
+    place = locate(url)
+    if not place.may_exist:
         return History()
-    async with await Ledger.open(url, read_only=True) as ledger:
+    try:
+        ledger = await Ledger.open(url, read_only=True)
+    except NoLedger:
+        return History()
+    async with ledger:
         return await history(ledger, start.graph.name, scope(start.graph, start.settings.until))
 
 

@@ -57,8 +57,8 @@ def import_(*, path: Path, as_json: bool, ledger: str | None) -> None:
 
 
 async def _import(path: Path, url: str | None) -> Imported:
-    place = locate(url).path
-    if place is not None and not place.exists():
+    place = locate(url)
+    if place.server is not None or not place.may_exist:
         read_run_file(path)  # what is no run makes no ledger either
     async with await Ledger.open(url) as ledger:
         return await ledger.upkeep.import_run(path)

@@ -30,7 +30,7 @@ async def open_existing(url: str | None) -> Ledger:
     Raises:
         LedgerError: There is none, or it cannot be opened.
     """
-    path = locate(url).path
-    if path is not None and not path.exists():
-        await Ledger.open(url, read_only=True)  # refuses, and says where it looked
+    place = locate(url)
+    if place.server is not None or (place.path is not None and not place.path.exists()):
+        await (await Ledger.open(url, read_only=True)).close()  # refuses where there is none, and says where it looked
     return await Ledger.open(url)

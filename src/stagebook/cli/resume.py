@@ -13,6 +13,7 @@ from stagebook.definition.loading import find
 from stagebook.engine.api import reopen
 from stagebook.engine.session import Site
 from stagebook.engine.settings import Settings
+from stagebook.ledger.location import locate
 from stagebook.model.errors import UsageError
 
 
@@ -26,17 +27,17 @@ from stagebook.model.errors import UsageError
 @ledger_option
 def resume(*, run_id: str, budget: str | None, take_over: bool, as_json: bool, ledger: str | None) -> int:
     """Go on with RUN (`last` for the latest): what is finished is not run again, nor paid again."""
-    if take_over:
+    if take_over and locate(ledger).server is None:
         raise UsageError(
             "--take-over is for ledgers in PostgreSQL: here a file lock (flock) holds a run and ends with its driver,"
             " so that a run which is driven has a living driver; stop that, or resume without --take-over"
         )
-    return finish(_resume(run_id, budget, Telling(as_json, ledger)))
+    return finish(_resume(run_id, budget, Telling(as_json, ledger), take_over=take_over))
 
 
-async def _resume(run_id: str, budget: str | None, telling: Telling) -> Outcome:
+async def _resume(run_id: str, budget: str | None, telling: Telling, *, take_over: bool) -> Outcome:
     async with await open_existing(telling.ledger) as ledger:
-        again = await reopen(ledger, run_id)
+        again = await reopen(ledger, run_id, take_over=take_over)
         settings = Settings.load(again.settings).with_budget(budget)
         purged = await ledger.upkeep.answers_to_ask_again(again.id)
         if purged:

@@ -102,10 +102,13 @@ def resume(
     pipeline: Pipeline | str | None = None,
     ledger: Place = None,
     budget: Dollars | None = None,
+    take_over: bool = False,
     check: bool = True,
 ) -> RunResult:
     """Go on with a run and wait for its end; as `aresume`."""
-    return in_own_loop(lambda: aresume(run_id, pipeline=pipeline, ledger=ledger, budget=budget, check=check))
+    return in_own_loop(
+        lambda: aresume(run_id, pipeline=pipeline, ledger=ledger, budget=budget, take_over=take_over, check=check)
+    )
 
 
 async def arun(
@@ -158,6 +161,7 @@ async def aresume(
     pipeline: Pipeline | str | None = None,
     ledger: Place = None,
     budget: Dollars | None = None,
+    take_over: bool = False,
     check: bool = True,
 ) -> RunResult:
     """Go on with a run: what was finished is not run again, what was answered is not paid again.
@@ -168,6 +172,7 @@ async def aresume(
         ledger: As in `run`.
         budget: Dollars that the whole run may cost from now on, what it has cost included; infinity lifts the limit,
             and None keeps the one that it has.
+        take_over: Take it from a driver on another machine that has not been heard of for a minute (PostgreSQL).
         check: As in `run`.
 
     Raises:
@@ -178,7 +183,7 @@ async def aresume(
         NotFound: No run is called so, or its pipeline is gone.
     """
     async with _opened(ledger) as place:
-        again = await reopen(place.site.ledger, run_id)
+        again = await reopen(place.site.ledger, run_id, take_over=take_over)
         settings = Settings.load(again.settings).with_budget(budget)
         return await _drive(again, _found(pipeline or again.source), place, None, settings, raising=check)
 
@@ -194,12 +199,13 @@ async def preflight(start: Start) -> None:
         check_start(start, Site(nowhere, os.environ))
 
 
-async def reopen(ledger: Ledger, run_id: str) -> Run:
+async def reopen(ledger: Ledger, run_id: str, *, take_over: bool = False) -> Run:
     """Find a run that is to go on.
 
     Args:
         ledger: Where it is.
         run_id: Its readable id, a part of one, or `last`.
+        take_over: Take it from a driver on another machine that has not been heard of for a minute.
 
     Raises:
         NotFound: No run is called so.
@@ -207,8 +213,10 @@ async def reopen(ledger: Ledger, run_id: str) -> Run:
         RunIsDriven: Another living process drives it.
     """
     found = await ledger.run(run_id)
-    if ledger.is_driven(found.run_id):
-        claim = await ledger.claim(found.run_id)  # says who drives it, or takes the place of one that just ended
+    if take_over or ledger.is_driven(found.run_id):
+        claim = await ledger.claim(
+            found.run_id, take_over=take_over
+        )  # says who drives it, or takes the place of one that just ended
         await claim.release()
     if found.wish is Wish.CANCEL:
         raise UsageError(f"{found.run_id} was cancelled, which is for good; begin a new run")
@@ -231,7 +239,7 @@ async def _opened(place: Place) -> AsyncIterator[_Opened]:
         yield _Opened(Site(place, os.environ), None, ours=False)
         return
     url = place if place is not None else os.environ.get(LEDGER) or None
-    if locate(url).path is None:
+    if not locate(url).lasts:
         raise UsageError("a ledger in memory would be gone with the run; name a file, or give a ledger that is open")
     async with await Ledger.open(url) as ledger:
         yield _Opened(Site(ledger, os.environ), url, ours=True)

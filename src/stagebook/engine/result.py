@@ -40,7 +40,7 @@ class Shelf:
 
     ledger: Ledger | None
     """An open one, or None to open it when something is read."""
-    url: str | Path | None
+    url: str | Path | None = field(repr=False)  # it may hold a password
     run: int
 
     @asynccontextmanager

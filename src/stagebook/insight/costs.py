@@ -22,10 +22,10 @@ _DAY: Final = 86_400_000_000
 KEYS: Final[Mapping[str, str]] = {
     "model": "nullif(coalesce(e.provider || ':', '') || coalesce(e.model, ''), coalesce(e.provider || ':', ''))",
     "provider": "e.provider",
-    "stage": "(SELECT r.pipeline || char(10) || s.stage FROM steps s JOIN runs r ON r.id = s.run WHERE s.id = e.step)",
+    "stage": "(SELECT r.pipeline || '\n' || s.stage FROM steps s JOIN runs r ON r.id = s.run WHERE s.id = e.step)",
     "day": f"e.sent_at / {_DAY}",
     "week": f"(e.sent_at / {_DAY} + 3) / 7",  # 1 January 1970 was a Thursday
-    "month": f"strftime('%Y-%m', e.sent_at / {_DAY} * 86400, 'unixepoch')",
+    "month": f"e.sent_at / {_DAY}",  # days, of which months are made here: databases say it each in its own way
     "pipeline": "(SELECT r.pipeline FROM runs r WHERE r.id = e.run)",
     "run": "(SELECT r.run_id FROM runs r WHERE r.id = e.run)",
 }
@@ -35,9 +35,9 @@ _COARSER: Final[Mapping[str, str]] = {"stage": "e.step", "pipeline": "e.run", "r
 _SUMS: Final = """count(*) AS calls, sum(e.input_tokens) AS input_tokens,
     sum(e.cache_read_input_tokens) AS cache_read_input_tokens, sum(e.output_tokens) AS output_tokens,
     sum(e.reasoning_output_tokens) AS reasoning_output_tokens, sum(e.cost) AS cost,
-    sum(e.cost IS NULL AND e.kind = 'model' AND e.http_status BETWEEN 200 AND 299) AS unpriced,
-    sum(e.kind <> 'tool' AND (e.state = 'lost' OR (e.state = 'sent'
-        AND e.run NOT IN (SELECT value FROM json_each(?))))) AS possibly_paid"""
+    count(*) FILTER (WHERE e.cost IS NULL AND e.kind = 'model' AND e.http_status BETWEEN 200 AND 299) AS unpriced,
+    count(*) FILTER (WHERE e.kind <> 'tool' AND (e.state = 'lost' OR (e.state = 'sent'
+        AND e.run NOT IN (SELECT CAST(value AS BIGINT) FROM json_each(?))))) AS possibly_paid"""
 _AGAIN: Final = """sum(calls), sum(input_tokens), sum(cache_read_input_tokens), sum(output_tokens),
     sum(reasoning_output_tokens), sum(cost), sum(unpriced), sum(possibly_paid)"""
 _OPEN: Final = """
@@ -138,10 +138,12 @@ async def costs_by(ledger: Ledger, by: str, *, pipeline: str | None = None, sinc
     if group is None:
         sql = f"SELECT {KEYS[by]}, {_SUMS} FROM exchanges e {condition} GROUP BY 1"  # noqa: S608  made of constants
     else:
-        inner = f"SELECT e.run, e.step, {_SUMS} FROM exchanges e {condition} GROUP BY {group}"  # noqa: S608  likewise
+        inner = f"SELECT {group}, {_SUMS} FROM exchanges e {condition} GROUP BY {group}"  # noqa: S608  likewise
         sql = f"SELECT {KEYS[by]}, {_AGAIN} FROM ({inner}) e GROUP BY 1"  # noqa: S608  likewise
     table = await ledger.query(sql, values, limit=EVERY, timeout=SECONDS)
     rows = [Row(*_key(by, key), Spent(*(int(str(cell or 0)) for cell in sums))) for key, *sums in table.rows]
+    if by == "month":
+        rows = _united(rows)
     if by in _TIMES:
         rows.sort(key=lambda row: row.key or "")
     else:
@@ -176,6 +178,8 @@ def _key(by: str, cell: Cell) -> tuple[str | None, str | None]:
     match by:
         case "day":
             return _date(int(str(cell))).isoformat(), None
+        case "month":
+            return f"{_date(int(str(cell))):%Y-%m}", None
         case "week":
             year, week, _ = _date(int(str(cell)) * 7 - 3).isocalendar()
             return f"{year}-W{week:02}", None
@@ -183,6 +187,16 @@ def _key(by: str, cell: Cell) -> tuple[str | None, str | None]:
             pipeline, _, stage = str(cell).partition("\n")
             return stage, pipeline
     return str(cell), None
+
+
+def _united(rows: list[Row]) -> list[Row]:
+    """Add up the rows that have the same key."""
+    found: dict[str | None, Spent] = {}
+    for row in rows:
+        before = found.get(row.key, Spent(*(0 for _ in fields(Spent))))
+        sums = (getattr(before, one.name) + getattr(row.spent, one.name) for one in fields(Spent))
+        found[row.key] = Spent(*sums)
+    return [Row(key, None, spent) for key, spent in found.items()]
 
 
 def _date(days: int) -> date:

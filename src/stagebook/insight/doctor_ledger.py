@@ -1,5 +1,6 @@
 """Whether a ledger can be written, and how fast its disk makes things durable."""
 
+import asyncio
 import os
 import shutil
 import sqlite3
@@ -12,7 +13,8 @@ from typing import Any, Final
 
 from stagebook.insight.doctor import BROKEN, OK, Finding
 from stagebook.ledger.location import Location, locate
-from stagebook.ledger.store import Ledger
+from stagebook.ledger.postgres.address import Address
+from stagebook.ledger.store import Ledger, survey_of
 from stagebook.model.errors import StagebookError
 
 TRIES: Final = 7
@@ -27,8 +29,10 @@ async def examine(location: Location) -> Finding:
     """Look at a ledger without changing it; where there is none, at the place where it would be made.
 
     Args:
-        location: Its place, a file.
+        location: Its place, a file or in PostgreSQL.
     """
+    if location.server is not None:
+        return await _examine_server(location.server)
     path = location.path
     if path is None:
         return Finding("ledger", "in memory", BROKEN, "it would be gone with its process", "name a file: --ledger PATH")
@@ -51,6 +55,26 @@ async def examine(location: Location) -> Finding:
         said = f"only {facts['free_bytes'] // _MEGABYTE} MB are free on its disk"
         return Finding("ledger", path.name, BROKEN, said, "free some, or name another disk: --ledger PATH", facts)
     return Finding("ledger", path.name, OK, _said(facts), facts=facts)
+
+
+async def _examine_server(address: Address) -> Finding:
+    """Look at a ledger in PostgreSQL, or at whether one could be made where there is none."""
+    facts: dict[str, Any] = {"address": address.shown}
+    try:
+        facts |= await asyncio.to_thread(survey_of, address)
+    except StagebookError as error:
+        mend = "mend that, or name another ledger: --ledger"
+        return Finding("ledger", "PostgreSQL", BROKEN, " ".join(str(error).split()), mend, facts)
+    if not facts["writable"]:
+        mend = "let this user create and write there, or name another: --ledger"
+        return Finding("ledger", "PostgreSQL", BROKEN, f"this user cannot write at {address.shown}", mend, facts)
+    commits = "" if facts["synchronous_commit"] else "; commits do not wait for the disk (synchronous_commit = off)"
+    times = f"PostgreSQL {facts['server']}, a journey there and back {facts['journey_ms']:.2f} ms{commits}"
+    if not facts["exists"]:
+        return Finding("ledger", "PostgreSQL", OK, f"the first run makes {address.shown}; {times}", facts=facts)
+    runs = facts["runs"]
+    held = f"{runs:,} run{'' if runs == 1 else 's'}, {facts['bytes'] / _MEGABYTE:,.1f} MB, version {facts['version']}"
+    return Finding("ledger", "PostgreSQL", OK, f"{address.shown}: {held}; {times}", facts=facts)
 
 
 async def _contents(path: Path) -> dict[str, Any]:

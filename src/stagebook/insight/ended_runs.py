@@ -18,12 +18,13 @@ SECONDS: Final = 300.0
 _HOLDING: Final = """
 SELECT r.id FROM runs r LEFT JOIN steps s ON s.run = r.id WHERE EXISTS (
     SELECT 1 FROM exchanges e WHERE e.run = r.id AND (e.skeleton IS NOT NULL OR e.response IS NOT NULL))
-GROUP BY r.id HAVING max(r.created_at, coalesce(max(coalesce(s.ended_at, s.started_at)), 0)) < ?
+GROUP BY r.id HAVING r.created_at < ?1 AND coalesce(max(coalesce(s.ended_at, s.started_at)), 0) < ?1
 """
 _BODIES: Final = """
 SELECT count(*),
     coalesce(sum(e.request_size), 0) + coalesce(sum((SELECT size FROM payloads WHERE hash = e.response)), 0)
-FROM exchanges e WHERE e.run IN (SELECT value FROM json_each(?)) AND (e.skeleton IS NOT NULL OR e.response IS NOT NULL)
+FROM exchanges e WHERE e.run IN (SELECT CAST(value AS BIGINT) FROM json_each(?))
+    AND (e.skeleton IS NOT NULL OR e.response IS NOT NULL)
 """
 
 

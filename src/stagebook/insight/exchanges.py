@@ -17,7 +17,7 @@ from stagebook.model.usage import dollars
 MOST: Final = 10_000
 _EXCHANGES: Final = """
 SELECT id, kind, state, attempt, try_number, method, url, provider, model, http_status, complaint, error,
-    input_tokens, output_tokens, cost, received_at - sent_at, response,
+    input_tokens, output_tokens, cost, received_at - sent_at AS taken, response,
     (skeleton IS NULL AND request_size > 0) OR (response IS NULL AND state IN ('received', 'parsed')) AS purged
 FROM exchanges WHERE run = ? AND step = ? ORDER BY id
 """
@@ -127,7 +127,7 @@ async def _settings(ledger: Ledger, run: int) -> Settings:
 async def _document(ledger: Ledger, row: dict[str, Cell], codecs: _Codecs) -> ExchangeDocument:
     is_model = row["kind"] == "model"
     codec = codecs.of(row)
-    taken = row["received_at - sent_at"]
+    taken = row["taken"]
     response = row["response"]
     answer = await _answer(ledger, response, codec) if isinstance(response, bytes) else None
     asked = is_model and not row["purged"]

@@ -18,13 +18,13 @@ EVERY: Final = 1_000_000_000
 
 _SIZES: Final = """
 SELECT r.id, p.size FROM runs r JOIN payloads p ON p.hash = r.input
-WHERE r.id IN (SELECT value FROM json_each(?))
+WHERE r.id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))
 """
 _CALLS: Final = """
 SELECT e.run, s.stage, e.provider || ':' || e.model, count(*), sum(e.input_tokens), sum(e.output_tokens),
-    coalesce(sum(e.cost), 0), sum(e.cost IS NULL), sum(e.request_size)
+    coalesce(sum(e.cost), 0), count(*) FILTER (WHERE e.cost IS NULL), sum(e.request_size)
 FROM exchanges e JOIN steps s ON s.id = e.step
-WHERE e.run IN (SELECT value FROM json_each(?)) AND e.input_tokens > 0 GROUP BY e.run, s.stage, 3
+WHERE e.run IN (SELECT CAST(value AS BIGINT) FROM json_each(?)) AND e.input_tokens > 0 GROUP BY e.run, s.stage, 3
 """
 
 

@@ -24,7 +24,7 @@ SELECT run_id, stage, count(*) FROM stage_outputs
 WHERE run_id IN (SELECT value FROM json_each(?)) AND stage IN (SELECT value FROM json_each(?)) GROUP BY run_id, stage
 """
 _FAILED: Final = "SELECT DISTINCT run FROM steps WHERE status = 'failed'"
-_PARENTS: Final = "SELECT id, run_id FROM runs WHERE id IN (SELECT value FROM json_each(?))"
+_PARENTS: Final = "SELECT id, run_id FROM runs WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))"
 
 Items = Mapping[tuple[str, str], int]
 """Run id and streaming stage -> items that are live."""

@@ -3,12 +3,12 @@
 import asyncio
 import os
 import platform
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from stagebook.ledger.claim import Claim, HeldLock, Locks, who_drives
 from stagebook.ledger.clock import now
@@ -462,6 +462,18 @@ class Ledger:
 
     def _reserve(self) -> int:
         return _number(self._writing().ask(_reservation()))
+
+
+def survey_of(address: "Address") -> "Mapping[str, Any]":  # Any: one type per fact
+    """Look at a server without changing anything there; blocks.
+
+    Raises:
+        LedgerError: It cannot be reached, or what is there is no ledger.
+    """
+    _postgres(address)
+    from stagebook.ledger.postgres.survey import survey  # noqa: PLC0415  as below
+
+    return survey(address)
 
 
 def _postgres(address: "Address") -> "type[PostgresDatabase]":

@@ -9,6 +9,7 @@ StagebookError                exit code 1
 │   ├── NotFound                  a run, stage, pipeline, item or model of that name is not there
 │   ├── ModelNotInstalled         the weights of a local model are not on this machine
 │   └── LedgerError               the ledger cannot be opened or read
+│       ├── NoLedger                  there is none
 │       ├── LedgerTooNew              it was written by a newer Stagebook
 │       └── RunIsDriven               another living process drives this run
 ├── WriteRefused              the ledger's database refused a row
@@ -69,6 +70,10 @@ class ModelNotInstalled(UsageError):
 
 class LedgerError(UsageError):
     """The ledger cannot be opened, read or written as a whole: read-only, locked, truncated, or not a database."""
+
+
+class NoLedger(LedgerError):
+    """No ledger is there yet, and none is made for reading; run something, or name the right one."""
 
 
 class LedgerTooNew(LedgerError):

@@ -33,6 +33,14 @@ class Address:
         return text
 
 
+def unreadable() -> LedgerError:
+    """Say what is wrong with an address without showing it: a part of it may be the password."""
+    return LedgerError(
+        "the address of the ledger cannot be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in the "
+        "password @ as %40, / as %2F, : as %3A and % as %25"
+    )
+
+
 def read_address(url: str) -> Address:
     """Read `postgresql://user:password@host:port/database?schema=name&sslmode=require`.
 
@@ -51,6 +59,8 @@ def read_address(url: str) -> Address:
             f"{schema!r} cannot be the schema of a ledger; write small letters, digits and underscores: {SCHEMA}"
         )
     login, at, where = place.rpartition("@")
+    if "/" in login or "%" in unquote(login.replace("%25", "")):
+        raise unreadable()
     user, _, password = login.partition(":")
     passed = "&".join(f"{name}={value}" for name, value in options if name != "schema")
     told = "&".join(f"{name}={value}" for name, value in options if name not in _SECRET)

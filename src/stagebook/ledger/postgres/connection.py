@@ -7,7 +7,7 @@ import psycopg
 from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.pq import Format, TransactionStatus
 
-from stagebook.ledger.postgres.address import Address
+from stagebook.ledger.postgres.address import Address, unreadable
 from stagebook.ledger.postgres.errors import explain
 from stagebook.ledger.postgres.translation import translated
 from stagebook.ledger.sql.connection import Values
@@ -72,10 +72,7 @@ def connect(address: Address) -> Raw:
     try:
         psycopg.conninfo.conninfo_to_dict(address.conninfo)
     except psycopg.ProgrammingError:  # what it says may hold the password
-        raise LedgerError(
-            "the address of the ledger cannot be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in the "
-            "password @ as %40, / as %2F, : as %3A and % as %25"
-        ) from None
+        raise unreadable() from None
     connection: Raw = psycopg.connect(
         address.conninfo,
         autocommit=True,

@@ -9,7 +9,7 @@ from stagebook.ledger.postgres.connection import Raw
 from stagebook.ledger.postgres.locking import EVERYTHING, key
 from stagebook.ledger.postgres.schema import tables
 from stagebook.ledger.postgres.views import VIEWS
-from stagebook.model.errors import LedgerError, LedgerTooNew
+from stagebook.model.errors import LedgerError, LedgerTooNew, NoLedger
 
 Migration = Callable[[Raw], None]
 
@@ -66,7 +66,7 @@ def check_version(connection: Raw, address: Address) -> None:
     """
     version = version_of(connection, address)
     if version is None:
-        raise LedgerError(
+        raise NoLedger(
             f"no ledger is at {address.shown}: nothing has been run here yet, or name the right one with --ledger"
         )
     if version < max(MIGRATIONS):

@@ -21,7 +21,7 @@ from stagebook.ledger.sqlite.query import Question
 from stagebook.ledger.sqlite.session import SqliteSession
 from stagebook.ledger.sqlite.transaction import writing
 from stagebook.ledger.table import Cell, Table
-from stagebook.model.errors import LedgerError
+from stagebook.model.errors import LedgerError, NoLedger
 
 FAR_CACHE_KIB: Final = 64 * 1024
 """Page cache of the reader for large reads; SQLite's own default is 2 MB."""
@@ -206,7 +206,7 @@ def _prepare_file(location: Location, *, read_only: bool, busy_seconds: float) -
     if path.exists():
         check_file(path)
     elif read_only:
-        raise LedgerError(f"no ledger is at {path}: nothing has been run here yet, or name the right one with --ledger")
+        raise NoLedger(f"no ledger is at {path}: nothing has been run here yet, or name the right one with --ledger")
     else:
         _make_file(path, busy_seconds)
     if not read_only:
