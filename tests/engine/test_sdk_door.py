@@ -329,3 +329,16 @@ async def test_without_the_extra_the_mend_is_told(bench: Any, monkeypatch: pytes
 
     run, ended = await bench.run(one_stage(work), Given(note=""))
     assert ended.finished, await bench.reasons(run)
+
+
+async def test_vectors_asked_for_by_an_sdk_are_priced_and_fit_a_budget(bench: Any) -> None:
+    async def embed(door: Door) -> str:
+        client = AsyncOpenAI(base_url=bench.provider.base_url, api_key=KEY, http_client=door.httpx2_client())
+        made = await client.embeddings.create(model="text-embedding-3-small", input=["high tide", "low tide"])
+        return str(len(made.data))
+
+    run, _ = await bench.run(one_stage(embed), Given(note="x"), budget=10**12)
+    assert await rows(bench) == [("received", 200, "model", "openai", "text-embedding-3-small", 1)]
+    tokens = (await bench.ledger.query("SELECT input_tokens, output_tokens FROM exchanges")).rows[0]
+    assert tokens == (bench.provider.bill.charged[0].usage.input_tokens, 0)
+    assert await bench.cost(run) == tokens[0] * 20_000, "0.02 dollars a million tokens"

@@ -210,7 +210,8 @@ def test_vectors_come_from_an_endpoint_and_are_recorded(provider: ProviderProces
     assert values[2:] == [None, 0.0]
     assert [entry.model for entry in provider.bill().charged] == ["text-embedding-3-small"]
     with closing(sqlite3.connect(ledger)) as kept:
-        assert kept.execute("SELECT count(*) FROM exchanges").fetchone()[0] == 1
+        (count, cost), *_ = kept.execute("SELECT count(*), sum(cost) FROM exchanges").fetchall()
+        assert (count, cost) == (1, provider.summary()["cost"])
         dump = "\n".join(kept.iterdump())
     assert "sk-fake-key-of-the-tests" not in dump
 

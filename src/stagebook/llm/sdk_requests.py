@@ -8,12 +8,15 @@ import orjson
 
 from stagebook.door.recognised import Recognised
 from stagebook.llm.codec import Codec
+from stagebook.llm.openai_chat import ChatCompletions
 from stagebook.llm.prices import PriceBook
 from stagebook.llm.providers import PROVIDERS
 from stagebook.model.exchange import Response
 from stagebook.model.usage import Charge
 
 STREAM = "text/event-stream"
+EMBEDDINGS = "/embeddings"
+"""Where vectors are made (OpenAI API reference, "Create embeddings"); usage stands there as in a chat completion."""
 
 
 class SdkRequests:
@@ -30,8 +33,10 @@ class SdkRequests:
         for provider in PROVIDERS.values():
             moved = environment.get(provider.base_env, "").strip() if provider.base_env else ""
             for base in filter(None, (moved, provider.base_url)):
-                address = base.rstrip("/") + provider.codec.path
-                self._known.setdefault(address, (provider.name, provider.price_list, provider.codec))
+                for path in paths(provider.codec):
+                    self._known.setdefault(
+                        base.rstrip("/") + path, (provider.name, provider.price_list, provider.codec)
+                    )
 
     def recognise(self, url: str, body: bytes) -> Recognised | None:
         """Look at a request; one in a known format to an unknown host is metered, and no price is known for it."""
@@ -53,9 +58,14 @@ class SdkRequests:
     def _by_path(self, address: str) -> tuple[str, str, Codec] | None:
         host = urlsplit(address).netloc
         for provider in PROVIDERS.values():
-            if address.endswith(provider.codec.path):
+            if any(address.endswith(path) for path in paths(provider.codec)):
                 return host, host, provider.codec
         return None
+
+
+def paths(codec: Codec) -> tuple[str, ...]:
+    """Name the addresses of a format, below the provider's own: who speaks chat completions makes embeddings, too."""
+    return (codec.path, EMBEDDINGS) if isinstance(codec, ChatCompletions) else (codec.path,)
 
 
 def whole(stream: bytes) -> bytes:

@@ -10,6 +10,7 @@ from stagebook.llm.endpoint import Endpoint
 from stagebook.llm.plain_endpoint import ENDPOINT
 from stagebook.llm.prices import PriceBook, Rate
 from stagebook.llm.providers import PROVIDERS, alternatives, split_model
+from stagebook.llm.sdk_requests import EMBEDDINGS
 from stagebook.model.errors import UsageError
 from stagebook.model.exchange import Request
 from stagebook.model.usage import Usage
@@ -98,7 +99,7 @@ class WorstCases:
         elif window is not None:
             read = min(read, window)
         asked = _fields(body)
-        written = _limit(asked)
+        written = 0 if request.url.endswith(EMBEDDINGS) else _limit(asked)
         if written is None:
             written = self._longest(provider, name)
         copies = asked.get("n")
