@@ -340,5 +340,5 @@ async def test_vectors_asked_for_by_an_sdk_are_priced_and_fit_a_budget(bench: An
     run, _ = await bench.run(one_stage(embed), Given(note="x"), budget=10**12)
     assert await rows(bench) == [("received", 200, "model", "openai", "text-embedding-3-small", 1)]
     tokens = (await bench.ledger.query("SELECT input_tokens, output_tokens FROM exchanges")).rows[0]
-    assert tokens == (bench.provider.bill.charged[0].usage.input_tokens, 0)
+    assert tokens == (bench.provider.bill.charged[0].input_tokens, 0)
     assert await bench.cost(run) == tokens[0] * 20_000, "0.02 dollars a million tokens"
