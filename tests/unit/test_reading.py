@@ -1,7 +1,7 @@
 from typing import Annotated
 
 import pytest
-from pydantic import BaseModel, Field, computed_field
+from pydantic import BaseModel, Field, ValidationError, computed_field
 
 from stagebook.llm.reading import kept, read_json, read_kept, read_text, relaxed_value, unfenced
 from stagebook.model.errors import Complaint
@@ -99,3 +99,34 @@ def test_nan_is_refused() -> None:
     assert b"NaN" in kept(Number(value=1.0))
     with pytest.raises(Complaint, match="NaN"):
         kept(Number(value=float("nan")))
+
+
+class Counted(BaseModel, extra="forbid"):
+    words: list[str]
+
+    @computed_field
+    @property
+    def count(self) -> int:
+        return len(self.words)
+
+
+class Strict(BaseModel, extra="forbid"):
+    inner: Counted
+    title: str = Field(max_length=5)
+
+    @computed_field
+    @property
+    def loud(self) -> str:
+        return self.title.upper()
+
+
+def test_a_model_that_forbids_what_it_does_not_name_is_read_back_with_its_computed_fields() -> None:
+    value = Strict(inner=Counted(words=["a", "b"]), title="moby")
+    assert read_kept(Strict, kept(value)) == value
+    lenient = relaxed_value(Strict, None, '{"inner": {"words": []}, "title": "far too long"}')
+    assert read_kept(Strict, kept(lenient)) == lenient
+
+
+def test_what_is_missing_is_still_told() -> None:
+    with pytest.raises(ValidationError, match="inner"):
+        read_kept(Strict, b'{"title": "moby"}')
