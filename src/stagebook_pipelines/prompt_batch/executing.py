@@ -33,6 +33,7 @@ def execute_batch(
     request_options: RequestOptions | Mapping[str, Any] | None = None,
     system: str | None = None,
     ledger: str | Path | None = None,
+    reuse: bool = True,
     **settings: Any,
 ) -> BatchResult:
     """Send prompts to a model, or to an HTTP endpoint of any shape, many at once; a prompt that fails stops no other.
@@ -48,6 +49,7 @@ def execute_batch(
         request_options: How the endpoint is asked: method, headers, body, timeout in milliseconds, answer.
         system: What the model is told before every prompt.
         ledger: Where calls are recorded, as in `stagebook.run`.
+        reuse: Take over answers to the very same requests from earlier runs of the ledger.
         settings: More for `stagebook.run`: budget, limits, prices, tags.
 
     Raises:
@@ -64,6 +66,7 @@ def execute_batch(
         concurrency=min(batch_size, max_concurrency),
         until="respond",
         ledger=ledger,
+        reuse=reuse,
         **settings,
     )
     result = _in_order(ended, batch_size)
@@ -80,6 +83,7 @@ def run_pipeline(
     request_options: RequestOptions | Mapping[str, Any] | None = None,
     max_concurrency: int = CONCURRENCY,
     ledger: str | Path | None = None,
+    reuse: bool = True,
     settings: Mapping[str, Any] | None = None,
     **batch: Any,
 ) -> Summary:
@@ -97,6 +101,7 @@ def run_pipeline(
         request_options: As in `execute_batch`.
         max_concurrency: How many prompts are asked at once.
         ledger: Where all of it is recorded, as in `stagebook.run`.
+        reuse: Take over answers to the very same requests from earlier runs of the ledger.
         settings: More for `stagebook.run`: budget, limits, prices, tags.
         batch: Fields of the pipeline's input (`stagebook_pipelines.prompt_batch.Batch`): source or prompts, pattern,
             max_prompts, unique, store, table, experiment_name, tags, references, metrics, webhook, webhook_secret, ...
@@ -115,6 +120,7 @@ def run_pipeline(
         request_options=request_options,
         concurrency=max_concurrency,
         ledger=ledger,
+        reuse=reuse,
         **(settings or {}),
     )
     found: Summary = ended[Summary]

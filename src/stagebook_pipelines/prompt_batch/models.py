@@ -21,11 +21,18 @@ def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _as_text(value: Any) -> Any:
+    """Take a path where text is wanted."""
+    return str(value) if isinstance(value, Path) else value
+
+
 def _absolute(value: str) -> str:
     """Write a file's name so that it is found again from another folder; what is no file stays as it is."""
     return value if not value or "://" in value or value.startswith("env:") else str(Path(value).absolute())
 
 
+Place = Annotated[str, BeforeValidator(_as_text)]
+"""A file, a folder, or an address."""
 Names = Annotated[list[str], BeforeValidator(_listed)]
 """A list, which may be typed as `a,b`."""
 
@@ -33,7 +40,7 @@ Names = Annotated[list[str], BeforeValidator(_listed)]
 class Batch(Measures):
     """Where prompts come from, and where their answers go; further fields say what they are measured by."""
 
-    source: str | None = None
+    source: Place | None = None
     """Where the archives are: a folder, a file, or `s3://bucket/prefix`."""
     prompts: list[str] | None = None
     """The prompts themselves, instead of archives."""
@@ -47,11 +54,11 @@ class Batch(Measures):
     """Leave out prompts whose text stood before, in whatever file."""
     export: Literal["jsonl", "txt"] | None = None
     """Write the prompts to a file as well, in this form."""
-    export_path: str | None = None
+    export_path: Place | None = None
     """That file; without it `prompts.jsonl` or `prompts.txt` in the current folder."""
     system: str | None = None
     """What the model is told before every prompt."""
-    store: str | None = None
+    store: Place | None = None
     """Where results go: `env:NAME` for a variable with the address, `postgresql://...`, or a file that ends in .db,
     .jsonl or .parquet. Without it they stay in the ledger."""
     table: str = TABLE
@@ -60,7 +67,7 @@ class Batch(Measures):
     """The experiment that the results belong to."""
     tags: Names = Field(default_factory=list)
     """Labels of the results."""
-    references: str | None = None
+    references: Place | None = None
     """A file of right answers, JSON lines with `prompt` and `reference`; those that archives hold count as well."""
     metrics: Annotated[list[str] | None, BeforeValidator(_listed)] = None
     """Names of metrics, such as `exact_match,numeric`; by default all that what is there allows."""

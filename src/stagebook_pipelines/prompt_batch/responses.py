@@ -87,9 +87,9 @@ def _metadata(duration: int | None, tokens: int | None, more: dict[str, object])
 
 
 def record_key(item: str, response: Response, experiment: str | None, system: str) -> str:
-    """Say by what a result of a batch is known: what was asked, of whom, for which experiment.
+    """Say by what a result of a batch is known: what was asked (an item's key holds a hash of it), of whom, for what.
 
     An answer does not change it, so that a prompt that failed and is answered by a later run is one row; and another
     model, another system text or another experiment is another.
     """
-    return key_of("prompt-batch", experiment, response.model, system, item, response.prompt)
+    return key_of("prompt-batch", experiment, response.model, system, item)
