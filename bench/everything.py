@@ -64,6 +64,18 @@ BENCHES: tuple[tuple[tuple[str, ...], tuple[Line, ...]], ...] = (
         (Line("peak memory of 100,000 items", lambda one: one["peak_mb"], 300, 120, " MB"),),
     ),
     (
+        ("batch.py", *BOTH),
+        (
+            Line(
+                "prompt-batch end to end, of bare aiohttp's",
+                lambda one: one["of_aiohttp"],
+                0.3,
+                0.45,
+                more_is_better=True,
+            ),
+        ),
+    ),
+    (
         ("storing.py",),
         (Line("rows stored a second, of a bare COPY", lambda one: one["of_copy"], 0.3, 0.7, more_is_better=True),),
     ),
