@@ -80,6 +80,13 @@ BENCHES: tuple[tuple[tuple[str, ...], tuple[Line, ...]], ...] = (
         (Line("rows stored a second, of a bare COPY", lambda one: one["of_copy"], 0.3, 0.7, more_is_better=True),),
     ),
     (
+        ("extraction.py", *CLIENT, "--compact", "--repeat", "1"),
+        (
+            Line("peak memory of extraction from 2 GB", lambda one: one["peak_mb"], 300, 120, " MB"),
+            Line("speed of extraction, of bare ijson's", lambda one: one["of_ijson"], 0.5, 0.9, more_is_better=True),
+        ),
+    ),
+    (
         ("request_bytes.py",),
         (Line("request bytes kept of a ten-stage run", lambda one: one["kept"], 0.15, 0.06),),
     ),

@@ -1,7 +1,6 @@
 """Right answers, and answers to choose from, where a row carries them."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from stagebook_pipelines.prompt_batch.archives.decoding import whole
@@ -32,7 +31,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LETTERED = re.compile(r"^([A-Z])[.)] (.+)$", re.MULTILINE)
 
 
-def answers_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+def answers_of(row: dict[str, Any]) -> tuple[str, ...]:
     """Find the right answers of a row.
 
     Args:
@@ -54,7 +53,7 @@ def answers_of(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _texts(value: Any) -> list[str]:
-    if isinstance(value, Mapping):  # SQuAD: {"text": [...], "answer_start": [...]}
+    if isinstance(value, dict):  # SQuAD: {"text": [...], "answer_start": [...]}
         value = value.get("text", value.get("value"))
     found = [
         whole(str(one)) for one in (value if isinstance(value, list) else [value]) if isinstance(one, (str, int, float))
@@ -62,7 +61,7 @@ def _texts(value: Any) -> list[str]:
     return list(dict.fromkeys(one for one in found if one.strip()))
 
 
-def choices_of(row: Mapping[str, Any]) -> tuple[str, ...] | None:
+def choices_of(row: dict[str, Any]) -> tuple[str, ...] | None:
     """Find the answers that a question leaves to choose from.
 
     Args:
@@ -73,7 +72,7 @@ def choices_of(row: Mapping[str, Any]) -> tuple[str, ...] | None:
         Their texts in order, or None.
     """
     given = row.get("choices", row.get("options"))
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         given = given.get("text")
     if given is None and all(isinstance(row.get(letter), str) for letter in "AB"):
         given = [row[letter] for letter in _LETTERS if isinstance(row.get(letter), str)]

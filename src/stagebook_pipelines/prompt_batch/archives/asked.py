@@ -1,14 +1,12 @@
 """What a record asks, in the words of all shapes; and how text is found in a message."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 from stagebook_pipelines.prompt_batch.archives.decoding import whole
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """One prompt of a record."""
 
     text: str
@@ -19,8 +17,7 @@ class Asked:
     """The answers to choose from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(NamedTuple):
     """Something in a record that was left out or read in spite of a fault; the record is the sentence's subject."""
 
     message: str
@@ -49,39 +46,41 @@ def text_of(content: Any) -> str:
     """
     if isinstance(content, str):
         return content
-    if isinstance(content, Mapping):
+    if isinstance(content, dict):
         return _part(content)
-    if isinstance(content, Sequence):
+    if isinstance(content, list):
         parts = [part if isinstance(part, str) else _part(part) for part in content]
         return "\n".join(part for part in parts if part)
     return ""
 
 
 def _part(part: Any) -> str:
-    if not isinstance(part, Mapping) or part.get("type", part.get("content_type")) not in _TEXT_PARTS:
+    if not isinstance(part, dict) or part.get("type", part.get("content_type")) not in _TEXT_PARTS:
         return ""
     words = part.get("text", part.get("value"))
     return words if isinstance(words, str) else ""
 
 
-def asked(text: str, place: str, references: tuple[str, ...] = (), choices: tuple[str, ...] | None = None) -> Found:
+def asked(
+    text: str, place: str, number: int = 0, references: tuple[str, ...] = (), choices: tuple[str, ...] | None = None
+) -> Asked | Remark:
     """Give a prompt, if it has words.
 
     Args:
         text: What was asked.
-        place: Where in the record it stands, such as `messages[2]`.
+        place: Where in the record it stands, such as `messages[{}]`.
+        number: What is put in there.
         references: Right answers to it.
         choices: Answers to choose from.
 
-    Yields:
+    Returns:
         The prompt, or the remark that it is blank.
     """
-    if text.strip():
-        yield Asked(whole(text), references, choices)
-    else:
-        yield Remark(f"holds no text in {place}")
+    if not text or text.isspace():
+        return Remark("holds no text in " + place.replace("{}", str(number)))
+    return Asked(whole(text), references, choices)
 
 
 def is_user(role: Any) -> bool:
     """Whether a role is that of the person who asks."""
-    return isinstance(role, str) and role.strip().lower() in USERS
+    return isinstance(role, str) and (role in USERS or role.strip().lower() in USERS)

@@ -1,26 +1,26 @@
 """Turns of people and models as data sets, APIs and logs write them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from stagebook_pipelines.prompt_batch.archives.answers import answers_of
 from stagebook_pipelines.prompt_batch.archives.asked import Asked, Found, Remark, asked, is_user, text_of
 
 
-def _role(turn: Mapping[str, Any]) -> Any:
+def _role(turn: dict[str, Any]) -> Any:
     return next((turn[name] for name in ("from", "role", "sender") if name in turn), None)
 
 
-def _words(turn: Mapping[str, Any]) -> str:
+def _words(turn: dict[str, Any]) -> str:
     return text_of(next((turn[name] for name in ("value", "content", "text") if name in turn), None))
 
 
 def is_turn(value: Any) -> bool:
     """Whether a value is one turn: somebody's role, and what was said."""
-    return isinstance(value, Mapping) and _role(value) is not None
+    return isinstance(value, dict) and _role(value) is not None
 
 
-def turns(record: Mapping[str, Any], field: str) -> Found:
+def turns(record: dict[str, Any], field: str) -> Found:
     """Read turns one after the other: ShareGPT's `conversations` (from, value), or `messages` (role, content).
 
     Args:
@@ -31,16 +31,16 @@ def turns(record: Mapping[str, Any], field: str) -> Found:
         The person's prompts: turns of `human` or `user`, however they are capitalised.
     """
     given = record[field]
-    users = [number for number, turn in enumerate(given) if isinstance(turn, Mapping) and is_user(_role(turn))]
+    users = [number for number, turn in enumerate(given) if isinstance(turn, dict) and is_user(_role(turn))]
     references = answers_of(record)
     for number, turn in enumerate(given):
-        if not isinstance(turn, Mapping) or _role(turn) is None:
+        if not isinstance(turn, dict) or _role(turn) is None:
             yield Remark(f"holds no role in {field}[{number}], which was left out", lost=True)
         elif is_user(_role(turn)):
-            yield from asked(_words(turn), f"{field}[{number}]", references if number == users[-1] else ())
+            yield asked(_words(turn), field + "[{}]", number, references if number == users[-1] else ())
 
 
-def joined(record: Mapping[str, Any], field: str) -> Found:
+def joined(record: dict[str, Any], field: str) -> Found:
     """Read messages that are one question with one right answer: OpenAI Evals' `input` and `ideal`.
 
     Instructions and examples belong to the question, so all messages are one prompt, a blank line between two of them;
@@ -53,13 +53,13 @@ def joined(record: Mapping[str, Any], field: str) -> Found:
     Yields:
         The prompt.
     """
-    said = [(str(_role(turn)), _words(turn)) for turn in record[field] if isinstance(turn, Mapping)]
+    said = [(str(_role(turn)), _words(turn)) for turn in record[field] if isinstance(turn, dict)]
     named = any(role == "assistant" for role, _ in said)
     parts = [f"{role.capitalize()}: {words}" if named else words for role, words in said if words.strip()]
-    yield from asked("\n\n".join(parts), field, answers_of(record))
+    yield asked("\n\n".join(parts), field, 0, answers_of(record))
 
 
-def tree(record: Mapping[str, Any]) -> Found:
+def tree(record: dict[str, Any]) -> Found:
     """Read an OpenAssistant tree: a prompt, its replies, their replies.
 
     Args:
@@ -72,17 +72,17 @@ def tree(record: Mapping[str, Any]) -> Found:
     number = 0
     while waiting:
         node = waiting.pop()
-        if not isinstance(node, Mapping):
+        if not isinstance(node, dict):
             continue
         if is_user(_role(node)) and node.get("deleted") is not True:
-            yield from asked(_words(node), f"message {number} of its tree")
+            yield asked(_words(node), "message {} of its tree", number)
         number += 1
         replies = node.get("replies")
         if isinstance(replies, list):
             waiting.extend(reversed(replies))
 
 
-def one_turn(record: Mapping[str, Any]) -> Found:
+def one_turn(record: dict[str, Any]) -> Found:
     """Read a record that is a single turn.
 
     Args:
@@ -92,10 +92,10 @@ def one_turn(record: Mapping[str, Any]) -> Found:
         The prompt, if a person said it.
     """
     if is_user(_role(record)) and record.get("deleted") is not True:
-        yield from asked(_words(record), "the turn")
+        yield asked(_words(record), "the turn")
 
 
-def several(record: Mapping[str, Any]) -> Iterator[Asked | Remark]:
+def several(record: dict[str, Any]) -> Iterator[Asked | Remark]:
     """Read a question of several turns, with a right answer for each: MT-bench's `turns` and `reference`.
 
     Args:
@@ -110,4 +110,4 @@ def several(record: Mapping[str, Any]) -> Iterator[Asked | Remark]:
     for number, turn in enumerate(record["turns"]):
         answer = answers[number] if number < len(answers) else None
         references = (answer,) if isinstance(answer, str) and answer.strip() else ()
-        yield from asked(text_of(turn), f"turns[{number}]", references)
+        yield asked(text_of(turn), "turns[{}]", number, references)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
+import orjson
+
 from stagebook_pipelines.prompt_batch.archives.models import ExtractedPrompt
 
 Form = Literal["jsonl", "txt"]
@@ -55,7 +57,7 @@ def exported(path: Path, form: Form) -> Iterator["Export"]:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         unfinished = Path(file.name)
         try:
-            yield Export(cast("BinaryIO", file), form)
+            yield Export(cast("BinaryIO", file.file), form)
             file.flush()
             os.fsync(file.fileno())
             unfinished.chmod(0o666 & ~_mask())
@@ -86,9 +88,8 @@ class Export:
 
     def write(self, prompt: ExtractedPrompt) -> None:
         """Write one prompt."""
-        line = (
-            prompt.model_dump_json(exclude_defaults=True)
-            if self._form == "jsonl"
-            else " ".join(prompt.text.split("\n"))
-        )
-        self._file.write(line.replace("\r", " ").encode() + b"\n")
+        if self._form == "jsonl":
+            told = {name: value for name, value in vars(prompt).items() if value is not None and value != []}
+            self._file.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
+        else:
+            self._file.write(" ".join(prompt.text.splitlines()).encode() + b"\n")

@@ -72,7 +72,17 @@ class _Member:
                 yield from self._told(one)
                 continue
             self._records += 1
-            yield from self._asked(one)
+            read = self._reader(one)
+            if read is None:
+                seen = f"is of no known shape: {seen_in(one.value)}"
+                yield from self._told(Trouble(seen, one.index, one.byte, one.line))
+            else:
+                conversation = name_of(one.value)
+                for found in read():  # the innermost loop: what it does once a prompt is what extraction costs
+                    if isinstance(found, Asked):
+                        yield self._prompt(found, conversation)
+                    else:
+                        yield from self._told(Trouble(found.message, one.index, one.byte, one.line, lost=found.lost))
             if self._records >= GIVEN_UP_AFTER and not self._prompts:
                 yield FileError(
                     file=self._name,
@@ -85,26 +95,13 @@ class _Member:
         elif not self._prompts and not self._errors:
             yield FileError(file=self._name, message=f"{self._name} is sound and holds no prompt", lost=False)
 
-    def _asked(self, record: Record) -> Given:
-        read = self._reader(record)
-        if read is None:
-            seen = f"is of no known shape: {seen_in(record.value)}"
-            yield from self._told(Trouble(seen, record.index, record.byte, record.line))
-            return
-        conversation = name_of(record.value)
-        for one in read():
-            if isinstance(one, Asked):
-                yield self._prompt(one, conversation)
-            else:
-                yield from self._told(Trouble(one.message, record.index, record.byte, record.line, lost=one.lost))
-
     def _reader(self, record: Record) -> Reader | None:
         """A string is a prompt only in files that begin with one; elsewhere it has got in by mistake."""
         value = record.value
         if self._strings is None:
             self._strings = isinstance(value, str)
         if isinstance(value, str):
-            return (lambda: asked(value, "its text")) if self._strings else None
+            return (lambda: iter((asked(value, "its text"),))) if self._strings else None
         return reader_of(value, self._column)
 
     def _prompt(self, one: Asked, conversation: str | None) -> ExtractedPrompt:

@@ -1,6 +1,5 @@
 """Rows of question sets: a column that asks, and maybe one that answers."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from stagebook_pipelines.prompt_batch.archives.answers import answers_of, as_letter, choices_of, lettered, with_choices
@@ -10,13 +9,13 @@ COLUMNS = ("prompt", "question", "instruction", "query", "problem", "input", "te
 """Columns that ask, the first that says something before all others."""
 
 
-def column_of(row: Mapping[str, Any]) -> str | None:
+def column_of(row: dict[str, Any]) -> str | None:
     """Find the column that asks: the first known one with words in it, or else the first known one."""
     known = [name for name in COLUMNS if name in row and (row[name] is None or isinstance(row[name], str))]
     return next((name for name in known if row[name] and row[name].strip()), known[0] if known else None)
 
 
-def plain(row: Mapping[str, Any], column: str) -> Found:
+def plain(row: dict[str, Any], column: str) -> Found:
     """Read a row.
 
     Args:
@@ -38,4 +37,4 @@ def plain(row: Mapping[str, Any], column: str) -> Found:
         answers = as_letter(answers, choices)
     elif answers and "reference_letter" in row:
         choices = lettered(text)
-    yield from asked(text, column, answers, choices)
+    yield asked(text, column, 0, answers, choices)

@@ -1,6 +1,6 @@
 """Which shape a record has, told from what it holds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -40,20 +40,20 @@ def reader_of(record: Any, column: str | None = None, depth: int = 0) -> Reader 
     if isinstance(record, list):
         turned = bool(record) and all(map(is_turn, record))
         return partial(turns, {"messages": record}, "messages") if turned else None
-    if not isinstance(record, Mapping):
+    if not isinstance(record, dict):
         return None
     if column is not None:
         return partial(_said, record, column) if column in record else None
     return _conversation(record) or _questions(record) or _wrapped(record, depth)
 
 
-def _conversation(record: Mapping[str, Any]) -> Reader | None:
-    if isinstance(record.get("mapping"), Mapping):
+def _conversation(record: dict[str, Any]) -> Reader | None:
+    if isinstance(record.get("mapping"), dict):
         return partial(chatgpt, record)
     if isinstance(record.get("chat_messages"), list):
         return partial(claude, record)
     prompt = record.get("prompt")
-    if isinstance(prompt, Mapping) and ("replies" in prompt or "role" in prompt):
+    if isinstance(prompt, dict) and ("replies" in prompt or "role" in prompt):
         return partial(tree, record)
     for field in ("conversations", "conversation", "messages"):
         given = record.get(field)
@@ -62,7 +62,7 @@ def _conversation(record: Mapping[str, Any]) -> Reader | None:
     return None
 
 
-def _questions(record: Mapping[str, Any]) -> Reader | None:
+def _questions(record: dict[str, Any]) -> Reader | None:
     if isinstance(record.get("turns"), list):
         return partial(several, record)
     for field in ("input", "prompt"):
@@ -75,11 +75,11 @@ def _questions(record: Mapping[str, Any]) -> Reader | None:
     return partial(plain, record, column) if column is not None else None
 
 
-def _wrapped(record: Mapping[str, Any], depth: int) -> Reader | None:
+def _wrapped(record: dict[str, Any], depth: int) -> Reader | None:
     if depth >= _DEEPEST:
         return None
     for field in _ENVELOPES:
-        found = reader_of(record[field], None, depth + 1) if isinstance(record.get(field), Mapping) else None
+        found = reader_of(record[field], None, depth + 1) if isinstance(record.get(field), dict) else None
         if found is not None:
             return found
     for field in LISTS:
@@ -92,7 +92,11 @@ def _wrapped(record: Mapping[str, Any], depth: int) -> Reader | None:
 
 
 def _element(record: Any, depth: int) -> Reader | None:
-    return partial(asked, record, "a list") if isinstance(record, str) else reader_of(record, None, depth)
+    return partial(_string, record) if isinstance(record, str) else reader_of(record, None, depth)
+
+
+def _string(text: str) -> Found:
+    yield asked(text, "a list")
 
 
 def _all(readers: list[Reader | None], field: str) -> Found:
@@ -103,19 +107,19 @@ def _all(readers: list[Reader | None], field: str) -> Found:
             yield from read()
 
 
-def _said(record: Mapping[str, Any], column: str) -> Found:
+def _said(record: dict[str, Any], column: str) -> Found:
     given = record[column]
     if isinstance(given, list) and given and all(map(is_turn, given)):
         yield from turns(record, column)
     elif isinstance(given, str):
         yield from plain(record, column)
     else:
-        yield from asked(text_of(given), column)
+        yield asked(text_of(given), column)
 
 
 def name_of(record: Any) -> str | None:
     """Find the id of a conversation or row, or else its title."""
-    if not isinstance(record, Mapping):
+    if not isinstance(record, dict):
         return None
     for field in _NAMES:
         given = record.get(field)
@@ -126,7 +130,7 @@ def name_of(record: Any) -> str | None:
 
 def seen_in(record: Any) -> str:
     """Say what a record without a known shape is."""
-    if isinstance(record, Mapping):
+    if isinstance(record, dict):
         names = ", ".join(repr(name)[:42] for name in list(record)[:_SHOWN])
         more = f" and {len(record) - _SHOWN} more" if len(record) > _SHOWN else ""
         return f"an object with {names}{more}" if names else "an empty object"

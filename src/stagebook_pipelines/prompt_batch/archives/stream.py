@@ -1,8 +1,7 @@
 """Bytes that arrive in chunks, and what is cut out of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 CHUNK = 1 << 19
 """Bytes that are read at once: so many that Python's own work is small, and few beside a process's memory."""
@@ -10,13 +9,12 @@ LARGEST_RECORD = 32 << 20
 """Bytes of one record, at most, unless told otherwise. Read, a record takes some five times its bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record of a file."""
 
     value: Any
     """What it says: mostly a dict."""
-    index: int
+    index: int  # type: ignore[assignment]  # tuple's method of that name is not used
     """Which of the file's records it is, from 0."""
     byte: int | None = None
     """Where it begins."""
@@ -24,13 +22,12 @@ class Record:
     """The line that it stands in, from 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(NamedTuple):
     """A record that could not be read, or not as it stands."""
 
     message: str
     """What is wrong; the record is its subject."""
-    index: int | None = None
+    index: int | None = None  # type: ignore[assignment]  # as above
     """Which of the file's records it is, from 0; None where the whole file is meant."""
     byte: int | None = None
     """Where it begins."""
