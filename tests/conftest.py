@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from stagebook.testing.pooler_process import PoolerProcess, program
 from stagebook.testing.postgres_process import PostgresProcess
 
 
@@ -31,6 +32,25 @@ def postgres_server() -> Iterator[PostgresProcess]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def pooler_server(postgres_server: PostgresProcess) -> Iterator[PoolerProcess]:
+    """A pgbouncer in transaction mode before it."""
+    if program() is None:
+        pytest.skip("pgbouncer is not installed (apt-get install pgbouncer, or make test as root)")
+    with TemporaryDirectory(prefix="stagebook-pooler-") as folder:
+        pooler = PoolerProcess(Path(folder), postgres_server)
+        try:
+            yield pooler
+        finally:
+            pooler.stop()
+
+
+@pytest.fixture
+def pooled(pooler_server: PoolerProcess) -> str:
+    """The address of a ledger that is not there yet, behind a pooler."""
+    return f"{pooler_server.address}?schema=t{uuid4().hex[:12]}"
 
 
 @pytest.fixture

@@ -1,15 +1,19 @@
 """What every crash test runs: the gazetteer, a provider that fails now and then, and clients that are killed."""
 
 import os
+import random
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 import pytest
 
 from stagebook.testing.crash_client import Errand, settings_for_trials
 from stagebook.testing.crash_trial import Case
+from stagebook.testing.postgres_process import PostgresProcess
 from stagebook.testing.provider_faults import AnyFault, Cut, Delay, Drip, ErrorStatus, HalfBody, MalformedJson
 from stagebook.testing.provider_process import ProviderProcess
 from stagebook.testing.provider_script import Rule, Script
@@ -81,6 +85,33 @@ def case_of(regions: int, places: int, concurrency: int, *, appendix: int = 0, f
 def case() -> Callable[..., Case]:
     """Make a case: regions, places in each, steps at once; how long its appendix is, whether the command runs it."""
     return case_of
+
+
+@pytest.fixture
+def restarted_server(seed: str) -> Iterator[str]:
+    """The address of a PostgreSQL server that is killed or stopped again and again, and is away for up to 2 s."""
+    with TemporaryDirectory(prefix="stagebook-postgres-") as folder:
+        Path(folder).chmod(0o755)
+        server = PostgresProcess(Path(folder) / "data")
+        server.start()
+        ended = threading.Event()
+        restarting = threading.Thread(target=restart_often, args=(server, random.Random(seed), ended))
+        restarting.start()
+        try:
+            yield server.address
+        finally:
+            ended.set()
+            restarting.join()
+            server.stop()
+
+
+def restart_often(server: PostgresProcess, draw: random.Random, ended: threading.Event) -> None:
+    """Take the server away every 5 to 40 s where there is time for that, else every 1 to 4."""
+    shortest, longest = (5.0, 40.0) if int(os.environ.get("KILLS", "200")) > 1000 else (1.0, 4.0)
+    while not ended.wait(draw.uniform(shortest, longest)):
+        (server.kill if draw.random() < 0.7 else server.stop)()
+        ended.wait(draw.uniform(0.0, 2.0))
+        server.start()
 
 
 @pytest.fixture

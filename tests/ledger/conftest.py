@@ -129,19 +129,19 @@ class Drive:
         return sent.id
 
 
-@pytest.fixture(params=["sqlite", "memory", "postgres"])
+@pytest.fixture(params=["sqlite", "memory", "postgres", "pooled"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a ledger of each kind is."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres"))
+    if request.param in {"postgres", "pooled"}:
+        return str(request.getfixturevalue(request.param))
     return str(tmp_path / "ledger.db") if request.param == "sqlite" else ":memory:"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "pooled"])
 def shared_place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a ledger is that several processes can open."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres"))
+    if request.param in {"postgres", "pooled"}:
+        return str(request.getfixturevalue(request.param))
     return str(tmp_path / "ledger.db")
 
 

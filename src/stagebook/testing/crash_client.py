@@ -3,11 +3,11 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -18,6 +18,7 @@ from stagebook.ledger.entry import Entry
 from stagebook.ledger.store import Ledger
 from stagebook.ledger.writer import Session
 from stagebook.model.errors import StagebookError
+from stagebook.testing.crash_places import Place
 
 Side = Literal["before", "after"]
 """Of a commit: everything is written but the word COMMIT; or it is durable and nobody was told."""
@@ -30,8 +31,8 @@ UNFINISHED: Final = 4
 class Errand:
     """What a client is to do."""
 
-    ledger: Path
-    """The ledger's file, made if it is not there."""
+    ledger: Place
+    """The ledger's file or address, made if it is not there."""
     pipeline: str
     """The pipeline, as `stagebook run` takes it."""
     input: bytes
@@ -112,8 +113,7 @@ class Struck:
         """Commit, unless it is the one."""
         self._left -= 1
         if self._left == 0 and self._side == "before":
-            connection = self._session._connection  # type: ignore[attr-defined]  # noqa: SLF001  only SQLite tells of statements
-            connection.set_trace_callback(lambda statement: die() if statement == "COMMIT" else None)
+            _die_at_commit(self._session._connection)  # type: ignore[attr-defined]  # noqa: SLF001  as above
         self._session.commit(entries)
         if self._left == 0:
             die()
@@ -121,6 +121,21 @@ class Struck:
     def close(self) -> None:
         """Let the connection go."""
         self._session.close()
+
+
+def _die_at_commit(connection: Any) -> None:  # Any: of either database
+    """Kill this process when it is about to commit."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.set_trace_callback(lambda statement: die() if statement == "COMMIT" else None)
+        return
+    execute = connection.raw.execute
+
+    def executed(sql: Any, *values: Any) -> Any:
+        if sql == b"COMMIT":
+            die()
+        return execute(sql, *values)
+
+    connection.raw.execute = executed
 
 
 def die() -> None:

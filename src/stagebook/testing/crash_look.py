@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
+from stagebook.ledger.sql.connection import Connection
 from stagebook.ledger.store import Ledger
 from stagebook.model.status import ExchangeState
+from stagebook.testing.crash_places import Place, patiently, settled_ledger
 
 SIDES: Final = ("", "-wal")
 """Files that hold a database; `-shm` is only an index, which the next one to open it makes anew."""
@@ -25,9 +29,7 @@ _OUTPUTS: Final = """
 SELECT stage, item, data FROM outputs AS o WHERE content_hash IS NOT NULL AND version = (
     SELECT max(version) FROM outputs WHERE run = o.run AND stage = o.stage AND item = o.item)
 """
-_TOLD: Final = """
-SELECT coalesce(sum(json_extract(data, '$.count')), 0) FROM events WHERE kind = 'possibly_paid'
-"""
+_TOLD: Final = "SELECT data FROM events WHERE kind = 'possibly_paid'"
 _DRIVEN: Final = "SELECT coalesce(max(ended_at - started_at), 0) FROM drives"
 _OPEN_ATTEMPTS: Final = """
 SELECT s.stage, s.item, a.number FROM attempts a JOIN steps s ON s.id = a.step
@@ -93,13 +95,15 @@ class Look:
     """What no ledger may hold once a run is completed, one line each."""
 
 
-def look(ledger: Path, known: dict[bytes, str] | None = None) -> Look:
+def look(ledger: Place, known: dict[bytes, str] | None = None) -> Look:
     """Look at a ledger that no living process has open.
 
     Args:
-        ledger: Its file.
+        ledger: Its file, or its address in PostgreSQL.
         known: Digests of bodies by request hash, filled on the way; None rebuilds and checks every body.
     """
+    if isinstance(ledger, str):
+        return patiently(lambda: _look_at_server(ledger, known))
     if not ledger.exists():
         return Look()
     with tempfile.TemporaryDirectory(prefix="stagebook-look-") as folder:
@@ -115,13 +119,19 @@ def look(ledger: Path, known: dict[bytes, str] | None = None) -> Look:
         try:
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'exchanges'").fetchone():
                 return Look()
-            return _read(connection, copy, known)
+            unsound = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+            return _read(connection, copy, known, *(f"integrity_check: {line}" for line in unsound))
         finally:
             connection.close()
 
 
-def _read(connection: sqlite3.Connection, copy: Path, known: dict[bytes, str] | None) -> Look:
-    untidy = [f"integrity_check: {row[0]}" for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+def _look_at_server(ledger: str, known: dict[bytes, str] | None) -> Look:
+    with settled_ledger(ledger) as server:
+        return Look() if server is None else _read(server, ledger, known)
+
+
+def _read(connection: Connection, copy: Place, known: dict[bytes, str] | None, *unsound: str) -> Look:
+    untidy = list(unsound)
     runs = [row[0] for row in connection.execute("SELECT run_id FROM runs")]
     if len(runs) > 1:
         untidy.append(f"{len(runs)} runs where one was begun: {', '.join(runs)}")
@@ -139,7 +149,7 @@ def _read(connection: sqlite3.Connection, copy: Path, known: dict[bytes, str] | 
         outputs={(stage, item): data for stage, item, data in connection.execute(_OUTPUTS)},
         steps={(stage, item): status for stage, item, status, _ in steps},
         attempts={(stage, item): attempts for stage, item, _, attempts in steps},
-        told=connection.execute(_TOLD).fetchone()[0],
+        told=sum(orjson.loads(data)["count"] for (data,) in connection.execute(_TOLD)),
         driven=connection.execute(_DRIVEN).fetchone()[0] / 1e6,
         untidy=tuple(untidy),
     )
@@ -150,7 +160,7 @@ def _call(row: tuple[Any, ...], sha256: str) -> Call:
     return Call(number, stage, item, occurrence, kind, ExchangeState(state), status, cost, response, sha256)
 
 
-async def _digests(copy: Path, rows: Iterable[tuple[Any, ...]], known: dict[bytes, str]) -> list[str]:
+async def _digests(copy: Place, rows: Iterable[tuple[Any, ...]], known: dict[bytes, str]) -> list[str]:
     """Hash the bodies that the ledger puts together again (it checks each against the hash of what was sent).
 
     Answers are read as well: what cannot be read is not kept.

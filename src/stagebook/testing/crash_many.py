@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stagebook.testing.crash_figures import Figures
+from stagebook.testing.crash_places import drop, place_in
 from stagebook.testing.crash_trial import Beginner, Blow, Case, Outcome, TrialFailed, forked, try_out
 from stagebook.testing.provider_process import ProviderProcess
 
@@ -90,6 +91,7 @@ class _Many:
                     right = len(self.figures.wrong) == before
                     self._enough = self._enough or not self._watch(self.figures, outcome)
                 if right:
+                    drop(place_in(folder, self._case.server))
                     shutil.rmtree(folder)
 
     def _next(self) -> Plan | None:

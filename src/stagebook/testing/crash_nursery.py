@@ -81,7 +81,7 @@ def _be_client(errand: Mapping[str, Any]) -> None:
         kill_at = errand["kill_at"]
         code = drive(
             Errand(
-                Path(errand["ledger"]),
+                errand["ledger"] if "://" in errand["ledger"] else Path(errand["ledger"]),
                 errand["pipeline"],
                 errand["input"].encode(),
                 errand["settings"].encode(),

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from stagebook.ledger.locks import FolderLocks
 from stagebook.testing.crash_audit import Audit, Flight, audit, flight
 from stagebook.testing.crash_client import Errand, Side
 from stagebook.testing.crash_clients import KILLED, Nursery, Started, stagebook
 from stagebook.testing.crash_look import Look, look
+from stagebook.testing.crash_places import Place, is_driven, place_in
 from stagebook.testing.provider_bill import Bill
 from stagebook.testing.provider_process import ProviderProcess
 from stagebook.testing.provider_script import Script
@@ -74,6 +74,8 @@ class Case:
     """The ledger of the undisturbed run."""
     most_at_once: int = 16
     """Calls that can be under way at the same time."""
+    server: str | None = None
+    """Address of the PostgreSQL server that holds the ledgers of the trials; None for files."""
 
 
 Begin = Callable[[Errand, Path, Look], Started]
@@ -110,7 +112,7 @@ def try_out(case: Case, provider: ProviderProcess, folder: Path, blows: Iterable
     """
     provider.use(case.script)
     provider.reset()
-    errand = replace(case.errand, ledger=folder / "ledger.db", base_url=provider.base_url)
+    errand = replace(case.errand, ledger=place_in(folder, case.server), base_url=provider.base_url)
     errand = replace(errand, input=errand.input.replace(b"SERVER", provider.url.encode()))
     log = folder / "client.log"
     outcome, looks, seen = Outcome(), [Look()], 0
@@ -138,7 +140,7 @@ def try_out(case: Case, provider: ProviderProcess, folder: Path, blows: Iterable
     raise TrialFailed(f"not completed after {MOST_DRIVES} drives: {outcome.blows}")
 
 
-def strike(client: Started, blow: Blow, ledger: Path) -> int | None:
+def strike(client: Started, blow: Blow, ledger: Place) -> int | None:
     """Wait for a client's end, and see to it.
 
     Args:
@@ -150,20 +152,13 @@ def strike(client: Started, blow: Blow, ledger: Path) -> int | None:
         Its exit code; None if it is stuck.
     """
     if blow.after is not None:
-        while blow.driving and not driven(ledger):
+        while blow.driving and not is_driven(ledger):
             if (code := client.wait(_GLANCE)) is not None:
                 return code
         if (code := client.wait(blow.after)) is not None:
             return code
         client.kill()
     return client.wait()
-
-
-def driven(ledger: Path) -> bool:
-    """Whether a living process drives a run of a ledger."""
-    folder = ledger.parent / "locks"
-    locks = FolderLocks(folder)
-    return folder.exists() and any(locks.is_held(path.name) for path in folder.iterdir())
 
 
 def settled(provider: ProviderProcess) -> Bill:
@@ -190,10 +185,10 @@ def reference(case: Case, provider: ProviderProcess, folder: Path, beginner: Beg
     with beginner() as begin:
         undisturbed.mkdir()
         try_out(replace(case, script=calm), provider, undisturbed, (), begin)
-        case = replace(case, expected=look(undisturbed / "ledger.db"))
+        case = replace(case, expected=look(place_in(undisturbed, case.server)))
         again.mkdir()
         outcome = try_out(case, provider, again, (), begin)
-        seconds = look(again / "ledger.db").driven
+        seconds = look(place_in(again, case.server)).driven
     if outcome.audit is None or outcome.audit.items_lost:
         raise TrialFailed("two undisturbed runs of the case differ: its outputs do not follow from its requests alone")
     return case, seconds

@@ -39,7 +39,7 @@ class PostgresProcess:
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._settings = _SETTINGS | settings
         self._process: subprocess.Popen[bytes] | None = None
         self._programs = _programs()
@@ -64,7 +64,7 @@ class PostgresProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                **_as_nobody(),
+                **as_nobody(),
             )
         until = time.monotonic() + START_SECONDS
         while True:
@@ -115,7 +115,7 @@ class PostgresProcess:
             ],
             check=True,
             stdout=subprocess.DEVNULL,
-            **_as_nobody(),
+            **as_nobody(),
         )
         (self.folder / "pg_hba.conf").write_text(_ACCESS)
 
@@ -137,13 +137,15 @@ def _programs() -> Path:
     return found[-1].parent
 
 
-def _as_nobody() -> dict[str, Any]:  # Any: options of a process
+def as_nobody() -> dict[str, Any]:  # Any: options of a process
+    """Give the options of a process that is not to run as root, where we are."""
     if os.geteuid() != 0:
         return {}
     return {"user": _NOBODY, "group": _NOBODY, "extra_groups": [], "cwd": "/"}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Give a port of the loopback that nobody listens on."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

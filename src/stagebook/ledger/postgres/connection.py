@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, dressed as the shared SQL wants them; between transactions a session holds nothing."""
 
 from collections.abc import Iterable
+from time import monotonic, sleep
 from typing import Any, Final
 
 import psycopg
@@ -17,6 +18,13 @@ CONNECT_SECONDS: Final = 10
 """How long one host may take to answer."""
 OLDEST: Final = 150000
 """Server version: 15, the oldest that its makers still mend."""
+RESTART_SECONDS: Final = 4.0
+"""How long a server that refuses connections may take to be started again."""
+_PAUSE: Final = 0.1
+_STARTING: Final = "the database system is"
+"""Starting up, shutting down, in recovery mode: what a server says before a login, in words alone."""
+_AWAY: Final = ("Connection refused", "Connection reset", "server closed the connection", "terminating connection")
+"""What is heard of one that is being stopped or was killed."""
 Raw = psycopg.Connection[tuple[Any, ...]]  # Any: one type per column
 
 
@@ -89,16 +97,27 @@ def connect(address: Address) -> Raw:
     return connection
 
 
-def connect_explained(address: Address) -> Raw:
+def connect_explained(address: Address, busy_seconds: float) -> Raw:
     """Connect for the first time: whatever keeps us out is told in a sentence.
+
+    Args:
+        address: The ledger's.
+        busy_seconds: How long a server that says that it is starting is waited for.
 
     Raises:
         LedgerError: We cannot get in, or the server is too old.
     """
-    try:
-        connection = connect(address)
-    except psycopg.Error as error:
-        raise explain(error, address) from None
+    began = monotonic()
+    while True:
+        try:
+            connection = connect(address)
+            break
+        except psycopg.Error as error:
+            said = str(error)
+            patience = busy_seconds if _STARTING in said else min(busy_seconds, RESTART_SECONDS)
+            if not any(one in said for one in (_STARTING, *_AWAY)) or monotonic() - began > patience:
+                raise explain(error, address) from None
+        sleep(_PAUSE)
     if connection.info.server_version < OLDEST:
         version = connection.info.server_version // 10000
         connection.close()

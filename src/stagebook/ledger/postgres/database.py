@@ -53,23 +53,34 @@ class PostgresDatabase:
         self._busy_seconds = busy_seconds
         self._idle: list[Raw] = []
         self._closed = False
-        raw = connect_explained(address)
-        try:
-            if read_only:
-                check_version(raw, address)
-            else:
-                migrate(raw, address)
-                self.session = PostgresSession(connect(address), address, self.blobs, busy_seconds)
-        except BaseException as error:
-            raw.close()
-            if isinstance(error, psycopg.Error):
-                raise explain(error, address) from error
-            raise
-        self._near = PostgresConnection(raw, address.schema)
+        self._near = PostgresConnection(self._opened(read_only=read_only), address.schema)
         self._near_lock = threading.RLock()
         self._far: PostgresConnection | None = None
         self._far_lock = threading.Lock()
         self.leases = Leases(self.read)
+
+    def _opened(self, *, read_only: bool) -> Raw:
+        """Connect, and see to what is there; again where the server goes away meanwhile."""
+        address, busy_seconds = self._address, self._busy_seconds
+        until = monotonic() + busy_seconds
+        while True:
+            raw = connect_explained(address, busy_seconds)
+            try:
+                if read_only:
+                    check_version(raw, address)
+                else:
+                    migrate(raw, address)
+                    self.session = PostgresSession(connect(address), address, self.blobs, busy_seconds)
+            except psycopg.Error as error:
+                raw.close()
+                if not passes(error) or monotonic() > until:
+                    raise explain(error, address) from error
+            except BaseException:
+                raw.close()
+                raise
+            else:
+                return raw
+            sleep(FIRST_PAUSE)
 
     def read(self, function: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Read something small, here and now.

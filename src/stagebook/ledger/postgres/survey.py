@@ -31,7 +31,7 @@ def survey(address: Address) -> dict[str, Any]:  # Any: one type per fact
     Raises:
         LedgerError: It cannot be reached, or what is there is no ledger.
     """
-    raw = connect_explained(address)
+    raw = connect_explained(address, 0.0)
     try:
         version = version_of(raw, address)
         [(server, durable, standby, may)] = raw.execute(_STATE, (address.schema,)).fetchall()

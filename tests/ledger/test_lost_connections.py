@@ -1,0 +1,133 @@
+"""The server goes away: what was handed in becomes durable all the same, once each."""
+
+import asyncio
+import random
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psycopg
+import pytest
+
+from stagebook.ledger.facts import Noted
+from stagebook.ledger.store import Ledger
+from stagebook.model.errors import LedgerError
+from stagebook.testing.postgres_process import PostgresProcess
+
+Begin = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresProcess]:
+    """A server that may be killed."""
+    with TemporaryDirectory(prefix="stagebook-postgres-") as folder:
+        Path(folder).chmod(0o755)
+        server = PostgresProcess(Path(folder) / "data")
+        server.start()
+        yield server
+        server.stop()
+
+
+def breaking(raw: Any, *, arrives: bool) -> None:
+    """Lose the connection at the next COMMIT, before it arrives or after it was carried out."""
+    execute = raw.execute
+
+    def executed(sql: Any, *values: Any) -> Any:
+        if sql != b"COMMIT":
+            return execute(sql, *values)
+        if arrives:
+            execute(sql, *values)
+        raw.close()
+        raise psycopg.OperationalError("consuming input failed: server closed the connection unexpectedly")
+
+    raw.execute = executed
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["carried-out", "never-arrived"])
+async def test_a_commit_that_got_no_answer_is_carried_out_once(postgres: str, begin: Begin, *, arrives: bool) -> None:
+    async with await Ledger.open(postgres) as ledger:
+        drive = await begin(ledger)
+        for n in range(3):
+            breaking(ledger._database.session._connection.raw, arrives=arrives)  # type: ignore[union-attr]
+            await drive.step("label", str(n), data={"n": n})
+            await ledger.write(Noted(drive.run.id, "told", b"{}", n))
+        assert [step.item for step in await ledger.steps(drive.run.id)] == ["0", "1", "2"]
+        told = [event for event in await ledger.events(run=drive.run.id) if event.kind == "told"]
+        assert len(told) == 3, "an event has no key of its own by which a second one would be refused"
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["carried-out", "never-arrived"])
+async def test_a_command_whose_commit_got_no_answer_is_answered_all_the_same(
+    postgres: str, new_run: Any, *, arrives: bool
+) -> None:
+    async with await Ledger.open(postgres) as ledger:
+        await ledger.create_run(new_run())
+        breaking(ledger._database.session._connection.raw, arrives=arrives)  # type: ignore[union-attr]
+        run = await ledger.create_run(new_run())
+        assert {one.run_id for one in await ledger.runs()} >= {run.run_id}
+        assert len(await ledger.runs()) == 2
+
+
+async def test_what_a_commit_given_up_made_durable_is_not_written_again(postgres: str, begin: Begin) -> None:
+    async with await Ledger.open(postgres, busy_seconds=0.0) as ledger:
+        drive = await begin(ledger)
+        await ledger.write()
+        breaking(ledger._database.session._connection.raw, arrives=True)  # type: ignore[union-attr]
+        ledger.follow(Noted(drive.run.id, "told", b"{}", 1))
+        with pytest.raises(LedgerError, match="cannot be reached"):
+            await ledger.write(Noted(drive.run.id, "waited", b"{}", 1))
+        await ledger.write()
+        kinds = [event.kind for event in await ledger.events(run=drive.run.id)]
+        assert (kinds.count("told"), kinds.count("waited")) == (1, 1)
+
+
+async def test_a_ledger_outlives_its_server_being_killed_under_load(own_server: PostgresProcess, begin: Begin) -> None:
+    place = f"{own_server.address}?schema=load"
+    draw = random.Random(7)
+    ended = threading.Event()
+
+    def restart() -> None:
+        while not ended.wait(draw.uniform(0.3, 0.8)):
+            (own_server.kill if draw.random() < 0.7 else own_server.stop)()
+            ended.wait(draw.uniform(0.0, 0.4))
+            own_server.start()
+
+    async with await Ledger.open(place) as ledger:
+        drive = await begin(ledger)
+        restarting = threading.Thread(target=restart)
+        restarting.start()
+        try:
+            for start in range(0, 600, 20):
+                items = [str(n) for n in range(start, start + 20)]
+                await asyncio.gather(*(drive.step("label", item, data={"item": item}) for item in items))
+                assert len(await ledger.outputs(drive.run.id)) == start + 20
+                await asyncio.sleep(0.1)
+        finally:
+            ended.set()
+            await asyncio.to_thread(restarting.join)
+        events = await ledger.events(run=drive.run.id, limit=10_000)
+        assert [event.kind for event in events].count("completed") == 600
+        assert [event.seq for event in events] == sorted({event.seq for event in events})
+        assert ledger._database.session._commits > 0  # type: ignore[union-attr]
+        checked = await ledger.upkeep.check()
+        assert checked.findings == ()
+
+
+async def test_a_server_that_stays_away_is_told_and_comes_back(own_server: PostgresProcess, begin: Begin) -> None:
+    async with await Ledger.open(f"{own_server.address}?schema=away", busy_seconds=0.2) as ledger:
+        drive = await begin(ledger)
+        own_server.kill()
+        try:
+            with pytest.raises(LedgerError, match="the server cannot be reached"):
+                await ledger.write(drive.started("label", "1"))
+            with pytest.raises(LedgerError, match="the server cannot be reached"):
+                await ledger.steps(drive.run.id)
+        finally:
+            own_server.start()
+        await ledger.write(drive.started("label", "1"))
+        assert len(await ledger.steps(drive.run.id)) == 1
+        with suppress(LedgerError):
+            await drive.claim.release()
