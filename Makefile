@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 KILLS ?= 10000
 
-.PHONY: help setup demo test lint format chaos trial bench peers lock clean
+.PHONY: help setup demo test pooler lint format chaos trial bench peers lock clean
 
 help: ## what can be typed here
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +34,14 @@ demo: setup ## a transcript through all ten stages of episode-content on the emb
 	$(BIN)/stagebook run episode-content examples/interview.txt --set evergreen=examples/evergreen.json \
 		--model local:smollm2 --lenient --tries 1 --tag demo
 
-test: .venv/.tools ## every test
+test: .venv/.tools pooler ## every test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+pooler: # Debian's pgbouncer, where we may install it; tests say so where it is missing
+	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || \
+		{ [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; } || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer; } >/dev/null 2>&1 || \
+		echo "pgbouncer could not be installed; its tests will be skipped"
 
 lint: .venv/.tools ## format, lint, types, layers
 	@$(BIN)/ruff format --check --quiet .
@@ -48,7 +54,7 @@ format: .venv/.tools ## mend what can be mended without thinking
 	@$(BIN)/ruff check --quiet --fix .
 
 chaos: .venv/.tools ## kill runs at 10,000 random moments (KILLS=n for another number) and hold them against the bill
-	@KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash/test_random_moments.py --quiet
+	@KILLS=$(KILLS) $(BIN)/python -m pytest tests/crash/test_random_moments.py tests/crash/test_postgres.py --quiet
 
 trial: setup ## every real transcript of ../shared/data on the embedded model (an hour or more)
 	@$(BIN)/python bench/trial.py

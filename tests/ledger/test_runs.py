@@ -125,8 +125,8 @@ async def test_two_openings_of_one_ledger_never_give_the_same_id(tmp_path: Path)
 
 
 async def test_threads_that_use_a_counter_up_together_never_share_an_id(ledger: Ledger) -> None:
-    ledger.new_id()
-    ledger._ids._next = ledger._ids._end - 50
+    end = ((ledger.new_id() >> 30) + 1) << 30
+    ledger._ids._numbers = iter(range(end - 50, end))
 
     def take() -> list[int]:
         return [ledger.new_id() for _ in range(100)]
@@ -139,5 +139,5 @@ async def test_threads_that_use_a_counter_up_together_never_share_an_id(ledger: 
 
 async def test_a_used_up_counter_takes_another_writer_number(ledger: Ledger) -> None:
     first = ledger.new_id()
-    ledger._ids._next = ledger._ids._end
+    ledger._ids._numbers = iter(())
     assert ledger.new_id() >> 30 == (first >> 30) + 1
