@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stagebook_pipelines.prompt_batch.archives.extraction import extract_prompts
-    from stagebook_pipelines.prompt_batch.archives.models import ExtractedPrompt, Extraction
+    from stagebook_pipelines.prompt_batch.archives.models import ArchiveFile, ExtractedPrompt, Extraction, FileError
+    from stagebook_pipelines.prompt_batch.archives.reading import read_prompts
+    from stagebook_pipelines.prompt_batch.archives.sources import list_archives
     from stagebook_pipelines.prompt_batch.endpoint import RequestOptions
     from stagebook_pipelines.prompt_batch.evaluation.evaluating import evaluate
     from stagebook_pipelines.prompt_batch.evaluation.models import Evaluation
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
     from stagebook_pipelines.prompt_batch.storing.store_results import store_results
 
 __all__ = [
+    "ArchiveFile",
     "Batch",
     "BatchResult",
     "Evaluation",
     "ExtractedPrompt",
     "Extraction",
+    "FileError",
     "RequestOptions",
     "Response",
     "ResponseMetadata",
@@ -36,16 +40,20 @@ __all__ = [
     "evaluate",
     "execute_batch",
     "extract_prompts",
+    "list_archives",
+    "read_prompts",
     "run_pipeline",
     "store_results",
 ]
 
 _PLACES = {
+    "ArchiveFile": "archives.models",
     "Batch": "models",
     "BatchResult": "results",
     "Evaluation": "evaluation.models",
     "ExtractedPrompt": "archives.models",
     "Extraction": "archives.models",
+    "FileError": "archives.models",
     "RequestOptions": "endpoint",
     "Response": "results",
     "ResponseMetadata": "results",
@@ -55,6 +63,8 @@ _PLACES = {
     "evaluate": "evaluation.evaluating",
     "execute_batch": "executing",
     "extract_prompts": "archives.extraction",
+    "list_archives": "archives.sources",
+    "read_prompts": "archives.reading",
     "run_pipeline": "executing",
     "store_results": "storing.store_results",
 }
