@@ -10,7 +10,7 @@ from stagebook import Endpoint, RunResult, run
 from stagebook_pipelines.prompt_batch.endpoint import RequestOptions, called, endpoint_of
 from stagebook_pipelines.prompt_batch.models import Batch, Summary
 from stagebook_pipelines.prompt_batch.pipeline import pipeline
-from stagebook_pipelines.prompt_batch.responses import response_of
+from stagebook_pipelines.prompt_batch.responses import answered_result, failed_result, response_of
 from stagebook_pipelines.prompt_batch.results import BatchResult
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def execute_batch(
         reuse=reuse,
         **settings,
     )
-    result = _in_order(ended, batch_size)
+    asked = model if model_endpoint is None else f"endpoint:{called(model)}"
+    result = _in_order(ended, asked, batch_size)
     replaced = [number for number, (one, text) in enumerate(zip(prompts, texts, strict=True), 1) if one != text]
     result.errors += [f"{_place(number, batch_size)}: halves of characters were replaced" for number in replaced]
     result.total_duration_ms = round((time.monotonic() - begun) * 1000)
@@ -149,8 +150,14 @@ def _run(
     return run(pipeline, given, model=model, endpoints=endpoints, **settings)
 
 
-def _in_order(ended: RunResult, batch_size: int) -> BatchResult:
-    """Put responses into the order of their prompts."""
+def _in_order(ended: RunResult, asked: str | None, batch_size: int) -> BatchResult:
+    """Put responses into the order of their prompts.
+
+    Args:
+        ended: The run.
+        asked: The model that was chosen for it.
+        batch_size: Prompts that count as one batch.
+    """
     reasons = {}
     for told in ended.errors:
         match = _FAILED.fullmatch(told)
@@ -162,7 +169,8 @@ def _in_order(ended: RunResult, batch_size: int) -> BatchResult:
     found = {}
     for prompt in prompts:  # outputs of both stages come in the order of the items
         reason = reasons.get(prompt.key)
-        found[prompt.index] = response_of(prompt, None if reason is not None else next(left), reason)
+        result = answered_result(prompt, next(left)) if reason is None else failed_result(prompt, reason, asked)
+        found[prompt.index] = response_of(result)
     responses = [found[index] for index in sorted(found)]
     errors = [
         f"{_place(number, batch_size)}: {one.error}" for number, one in enumerate(responses, 1) if not one.success

@@ -18,7 +18,7 @@ from stagebook_pipelines.prompt_batch.evaluation.rows import ResponseRow
 from stagebook_pipelines.prompt_batch.files import prompts_of, wanted_files
 from stagebook_pipelines.prompt_batch.models import Answer, Batch, BatchFile, Exported, Notified, Preparation, Summary
 from stagebook_pipelines.prompt_batch.preparing import heading_of, see_to
-from stagebook_pipelines.prompt_batch.responses import failures, record_key, responses
+from stagebook_pipelines.prompt_batch.responses import failures, record_key, results
 from stagebook_pipelines.prompt_batch.results import Stored
 from stagebook_pipelines.prompt_batch.storing.address import open_store
 from stagebook_pipelines.prompt_batch.storing.chunks import Chunks
@@ -90,9 +90,9 @@ async def store_results(
     place = await asyncio.to_thread(open_store, given.store, given.table, heading, os.environ)
     chunks = Chunks(place, heading)
     try:
-        async for item, _, response in responses(prompts, answers, failures(outcomes, "respond")):
-            key = record_key(item, response, given.experiment_name, given.system or "")
-            chunks.add(response, key)
+        async for item, result in results(prompts, answers, failures(outcomes, "respond")):
+            key = record_key(item, result.model, given.experiment_name, given.system or "")
+            chunks.add(result._replace(known_by=key))
             if chunks.full:
                 await asyncio.to_thread(chunks.keep)
         account = await asyncio.to_thread(chunks.end)
@@ -127,13 +127,13 @@ async def evaluate(
         return Skip("there are no right answers, and nothing else to measure by is named")
 
     async def rows() -> AsyncIterator[ResponseRow]:
-        async for item, _, response in responses(prompts, answers, failures(outcomes, "respond")):
+        async for item, result in results(prompts, answers, failures(outcomes, "respond")):
             yield {
                 "key": item,
-                "prompt": response.prompt,
-                "response": response.response,
-                "success": response.success,
-                "error": response.error,
+                "prompt": result.prompt,
+                "response": result.response,
+                "success": result.success,
+                "error": result.error,
                 "experiment_name": given.experiment_name,
             }
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from stagebook_pipelines.prompt_batch.results import Response, Stored
-from stagebook_pipelines.prompt_batch.storing.record import Heading, Made, Record, make_record
+from stagebook_pipelines.prompt_batch.storing.record import Heading, Made, Record, Result, make_record, result_of
 from stagebook_pipelines.prompt_batch.storing.store import ChunkRefused, Kept, Store, StoreLost
 
 CHUNK: Final = 100
@@ -55,18 +55,16 @@ class Chunks:
         """Whether `keep` is due."""
         return self._given % CHUNK == 0
 
-    def add(self, response: Response | Mapping[str, Any], known_by: str | None = None) -> None:
-        """Take one response; one that is none is accounted as failed.
-
-        Args:
-            response: What became of a prompt.
-            known_by: Its key, where there is one.
-        """
+    def add(self, response: Response | Mapping[str, Any] | Result) -> None:
+        """Take one response; one that is none is accounted as failed."""
         self._given += 1
         row = self._given
         try:
-            read = response if isinstance(response, Response) else Response.model_validate(response)
-            made = self._made(read, known_by)
+            if isinstance(response, Result):
+                made = self._made(response)
+            else:
+                read = response if isinstance(response, Response) else Response.model_validate(response)
+                made = self._made(result_of(read))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(map(str, first["loc"])) or "the whole"
@@ -131,14 +129,14 @@ class Chunks:
             row, record = single[place]
             self._fail(row, record.prompt, reason)
 
-    def _made(self, response: Response, known_by: str | None) -> Made:
+    def _made(self, result: Result) -> Made:
         """Make its row; of those that are the very same, each has a key of its own."""
-        made = make_record(response, self._heading, 0, self._now, known_by)
+        made = make_record(result, self._heading, 0, self._now)
         if made.named:
             return made
         self._alike[made.record.key] += 1
         occurrence = self._alike[made.record.key] - 1
-        return make_record(response, self._heading, occurrence, self._now) if occurrence else made
+        return make_record(result, self._heading, occurrence, self._now) if occurrence else made
 
     @staticmethod
     def _one_of_a_key(chunk: list[tuple[int, Record]]) -> list[tuple[int, Record]]:

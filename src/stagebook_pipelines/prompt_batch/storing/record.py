@@ -76,18 +76,50 @@ class Made(NamedTuple):
     """Whether the response itself said by what it is known."""
 
 
-def make_record(
-    response: Response, heading: Heading, occurrence: int, now: datetime, known_by: str | None = None
-) -> Made:
-    """Make a row of a response.
+class Result(NamedTuple):
+    """What a row is made of: a response, flat."""
+
+    prompt: str
+    response: str | None
+    model: str | None
+    success: bool
+    error: str | None
+    timestamp: datetime | None
+    duration_ms: int | None
+    tokens_used: int | None
+    facts: Mapping[str, Any]
+    """Whatever else is known of it."""
+    known_by: str | None = None
+    """Its key, where there is one."""
+
+
+def result_of(response: Response) -> Result:
+    """Take a response apart; `record_key` in its metadata says by what it is known."""
+    metadata = response.metadata
+    facts = dict(metadata.model_extra or {})
+    named = facts.pop(KEY, None)
+    return Result(
+        response.prompt,
+        response.response,
+        response.model,
+        response.success,
+        response.error,
+        response.timestamp,
+        metadata.duration_ms,
+        metadata.tokens_used,
+        facts,
+        None if named is None else str(named),
+    )
+
+
+def make_record(result: Result, heading: Heading, occurrence: int, now: datetime) -> Made:
+    """Make a row.
 
     Args:
-        response: What became of a prompt. `record_key` in its metadata says by what it is known; without it that
-            follows from the whole response.
+        result: What it is made of. Where it has no key, that follows from all of it.
         heading: What its rows share.
-        occurrence: How many responses that are the very same went before it.
+        occurrence: How many that are the very same went before it.
         now: The time of those that tell none.
-        known_by: Its key, where who stores it knows one.
 
     Raises:
         ValueError: Its metadata is nothing that JSON can hold.
@@ -101,34 +133,38 @@ def make_record(
         replaced.append(name)
         return _UNSTORABLE.sub(_REPLACEMENT, text)
 
-    prompt = clean("prompt", response.prompt) or ""
-    answer = clean("response", response.response)
-    model = clean("model", response.model or heading.model_name)
-    error = clean("error", response.error)
-    facts = {**(heading.metadata or {}), **response.metadata.__dict__, **(response.metadata.model_extra or {})}
-    named = known_by or facts.pop(KEY, None)
-    when = response.timestamp or now
+    prompt = clean("prompt", result.prompt) or ""
+    answer = clean("response", result.response)
+    model = clean("model", result.model or heading.model_name)
+    error = clean("error", result.error)
+    when = result.timestamp or now
     at = (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).isoformat()
-    if named is not None:
-        key = _UNSTORABLE.sub(_REPLACEMENT, str(named))
+    if result.known_by is not None:
+        key = _UNSTORABLE.sub(_REPLACEMENT, result.known_by)
     else:
-        told = at if response.timestamp is not None else None
-        key = key_of(heading.experiment_name, model, prompt, answer, error, told, f"{response.success} {occurrence}")
+        told = at if result.timestamp is not None else None
+        key = key_of(heading.experiment_name, model, prompt, answer, error, told, f"{result.success} {occurrence}")
+    facts = {
+        **(heading.metadata or {}),
+        "duration_ms": result.duration_ms,
+        "tokens_used": result.tokens_used,
+        **result.facts,
+    }
     if replaced:
         facts["replaced_characters"] = list(replaced)
     record = Record(
         prompt,
         answer,
         model,
-        response.success,
+        result.success,
         error,
         at,
-        response.metadata.duration_ms,
-        response.metadata.tokens_used,
+        result.duration_ms,
+        result.tokens_used,
         _json(facts, replaced),
         key,
     )
-    return Made(record, tuple(replaced), named is not None)
+    return Made(record, tuple(replaced), result.known_by is not None)
 
 
 def key_of(*parts: str | None) -> str:
