@@ -41,6 +41,7 @@ class Typed:
     """`--limit`, each as it stands."""
     concurrency: int | None
     lenient: bool
+    provider_batch: bool
     tries: int | None
     tags: tuple[str, ...]
     endpoints: tuple[str, ...] = ()
@@ -88,6 +89,7 @@ class Typed:
             until=self.until,
             lenient=self.lenient,
             reuse=self.reuse,
+            provider_batch=self.provider_batch,
             tries=self.tries,
             budget=None if self.budget is None else picodollars(self.budget),
             prices={model: price for model, _, price in given},

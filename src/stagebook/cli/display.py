@@ -68,8 +68,9 @@ class Display:
             below.append(Text(self.notice, style="yellow"))
         elif self._progress.stopping is not None:
             below.append(Text(f"{self._progress.stopping}: finishing what is in flight", style="yellow"))
-        elif (pacing := self._progress.pacing()) is not None:
-            below.append(Text(pacing, style="dim"))
+        else:
+            waiting = (self._progress.batches() or self._progress.by_batch, self._progress.pacing())
+            below += [Text(told, style="dim") for told in waiting if told]
         room = max(3, options.size.height - 3 - sum(1 + cell_len(line.plain) // width for line in below))
         columns = Columns.fitting(width, self._titles())
         yield Text(f"{self._progress.pipeline} {glyphs.dot} {self._progress.run_id}", style="bold", no_wrap=True)

@@ -130,12 +130,14 @@ async def drive(
     if document.status == RunStatus.FAILED:
         reason = " ".join(next(iter(document.errors), "a step failed").split())
         console.say(f"error: {run.run_id} failed: {reason}")
+    left = progress.batches() if ended.stopped is not None else None
     if ended.stopped == CANCELLED:
-        console.say(f"{CANCELLED}: what was finished is kept")
+        console.say(f"{CANCELLED}: what was finished is kept" + (f"; cancelled there, too: {left}" if left else ""))
     elif ended.reached is not None:
         console.say(f"{PAUSED}: {ended.reached}; what was finished is kept; go on with: {resume}")
     elif code not in {0, RunFailed.exit_code}:
-        console.say(f"{ended.stopped or document.status}: what was finished is kept; go on with: {resume}")
+        goes_on = f" ({left}; it goes on there)" if left else ""
+        console.say(f"{ended.stopped or document.status}: what was finished is kept{goes_on}; go on with: {resume}")
     return Outcome(code, interruptions.cut)
 
 

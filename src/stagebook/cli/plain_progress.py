@@ -31,6 +31,7 @@ class PlainProgress:
         self._graph = graph
         self._say = say
         self._told: set[str] = set()
+        self._announced = False
         self._last = time.monotonic()
 
     async def watch(self) -> None:
@@ -41,6 +42,9 @@ class PlainProgress:
 
     def tell(self) -> None:
         """Tell what has happened since the last time."""
+        if self._progress.by_batch is not None and not self._announced:
+            self._announced = True
+            self._tell(self._progress.by_batch)
         for name, stage in self._progress.stages.items():
             news = stage.began is not None or stage.skipped  # what an earlier drive completed is none
             if news and name not in self._told and ((stage.failed and not stage.running) or self._over(name)):
@@ -61,8 +65,7 @@ class PlainProgress:
         at = ", ".join(f"{stage.title} {stage.done}/{stage.expected}" for stage in busy) or "waiting"
         spent = money(Decimal(self._progress.cost) / PICODOLLARS)
         elapsed = duration(time.monotonic() - self._progress.began)
-        pacing = self._progress.pacing()
-        held = "" if pacing is None else f"; {pacing}"
+        held = "".join(f"; {told}" for told in (self._progress.batches(), self._progress.pacing()) if told)
         return f"... {at}; {count(self._progress.tokens)} tokens written, {spent}, {elapsed} elapsed{held}"
 
 

@@ -36,6 +36,9 @@ from stagebook.cli.options import json_option, ledger_option
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Most steps at once. [default: 16]")
 @click.option("--lenient", is_flag=True, help="Accept a last answer that fails its checks, with a warning.")
 @click.option("--reuse", is_flag=True, help="Ask only what no other run of the pipeline was answered.")
+@click.option(
+    "--provider-batch", is_flag=True, help="Ask prompts with many items by the provider's batches: half price, slow."
+)
 @click.option("--tries", type=click.IntRange(min=1), metavar="N", help="Most answers asked for where checks complain.")
 @click.option("--estimate", is_flag=True, help="Only say what it would ask and cost; nobody is asked, nothing written.")
 @click.option("--tag", "tags", multiple=True, metavar="T", help="A label to find the run by.")
@@ -55,6 +58,7 @@ def run(
     concurrency: int | None,
     lenient: bool,
     reuse: bool,
+    provider_batch: bool,
     tries: int | None,
     estimate: bool,
     tags: tuple[str, ...],
@@ -69,20 +73,8 @@ def run(
     from stagebook.cli.beginning import Typed, begin_run  # noqa: PLC0415  half a second that `--help` need not wait
 
     typed = Typed(
-        pipeline,
-        inputs,
-        settings,
-        models,
-        until,
-        budget,
-        prices,
-        limits,
-        concurrency,
-        lenient,
-        tries,
-        tags,
-        endpoints,
-        reuse,
+        *(pipeline, inputs, settings, models, until, budget, prices, limits, concurrency, lenient, provider_batch),
+        *(tries, tags, endpoints, reuse),
     )
     if estimate:
         from stagebook.cli.estimate import show_estimate  # noqa: PLC0415  as above

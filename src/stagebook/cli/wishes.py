@@ -1,12 +1,14 @@
 """`stagebook pause` and `stagebook cancel`: what the owner wants of a run; its driver looks twice a second."""
 
 import asyncio
+import os
 
 import click
 
 from stagebook.cli.command_lines import command
 from stagebook.cli.opened import open_existing
 from stagebook.cli.options import ledger_option, run_argument
+from stagebook.engine.session import Site, cancel_batches
 from stagebook.insight.overview import describe
 from stagebook.ledger.clock import now
 from stagebook.ledger.facts import WishSet
@@ -46,11 +48,15 @@ async def _wish(typed: str, url: str | None, wish: Wish) -> str:
         again = run.wish is wish
         if not again:
             await ledger.write(WishSet(run.id, wish, now()))
+        told = ""
+        if wish is Wish.CANCEL and status != RunStatus.RUNNING:
+            ended = await cancel_batches(run, Site(ledger, os.environ))
+            told = f", and {ended} of its batches at the provider with it" if ended else ""
     if status == RunStatus.RUNNING:
         wished = f"{wish} is wished already" if again else f"{wish} wished"
         return f"{run.run_id}: {wished}; its driver finishes what is in flight and then stops"
     if wish is Wish.CANCEL:
-        return f"{run.run_id} is cancelled"
+        return f"{run.run_id} is cancelled{told}"
     return f"{run.run_id} is paused; nobody was driving it. Go on with: {resume}"
 
 

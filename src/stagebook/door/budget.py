@@ -165,6 +165,12 @@ class Budget:
         self._spent += cost
         self._look()
 
+    def expect(self, step: int | None, request: Request) -> None:
+        """Count a request that an earlier drive sent, and whose answer is still to come, at its worst case."""
+        worst = self._worst(request)
+        self._spent += worst
+        self.add_job(step, worst)
+
     def add_job(self, step: int | None, worst: int) -> None:
         """Remember a job whose cost a poll will tell."""
         self._jobs[step].append(worst)

@@ -3,12 +3,13 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
 import orjson
 
+from stagebook.door.batch_member import BatchWay, Member, Outcome, facts_of, headers_of
 from stagebook.door.budget import Budget, Hold
 from stagebook.door.journal import Answered, Journal
 from stagebook.door.rate import WEIGHTLESS, Lane, Lanes, Turn, Weight
@@ -80,7 +81,7 @@ class OutwardDoor:
         self._budget = budget
         self._lanes = lanes or Lanes()
         self._weigh = weigh
-        self._waiting: set[asyncio.Future[Turn]] = set()
+        self._waiting: set[asyncio.Future[Turn] | asyncio.Future[Outcome]] = set()
         self._turning_away = False
         self._transports = transports
         self._retry = retry or RetryPolicy()
@@ -97,6 +98,8 @@ class OutwardDoor:
         explain: Explain | None = None,
         settles: Settles | None = None,
         transport: Transport | None = None,
+        batch: BatchWay | None = None,
+        tries: int | None = None,
     ) -> Sent:
         """Send a request, or answer it from the ledger if this step was answered before.
 
@@ -108,6 +111,8 @@ class OutwardDoor:
             settles: The request is a poll: it costs nothing, so it is written with its answer instead of before the
                 wire, and only an answer that settles the matter is ever given again.
             transport: Instead of the provider's.
+            batch: Sends it within a provider's batch, at half price; not paced, as batches have limits of their own.
+            tries: Most sendings, instead of the policy's.
 
         Returns:
             The first answer whose status is 2xx.
@@ -133,7 +138,10 @@ class OutwardDoor:
         way = transport or self.way(request.provider)
         while True:
             sending = _Sending(request, revealed, digest, occurrence, failures + 1, prepared, way, settles is not None)
-            if request.kind != "model":
+            if batch is not None:
+                outcome, alone = await self._by_batch(batch, sending, journal)
+                batch = None if alone else batch
+            elif request.kind != "model":
                 outcome = await self._once(sending, journal, meter)
             elif self._budget is None:
                 outcome = await self._paced(sending, journal, meter)
@@ -147,13 +155,19 @@ class OutwardDoor:
                 retried = outcome.status in RETRIED_STATUSES and not isinstance(error, RequestRefused)
             else:
                 error, retried = outcome, not isinstance(outcome, RequestRefused)
-            wait = self._retry.delay(failures, error.retry_after, self._rng) if retried else None
+            again = retried and (tries is None or failures < tries)
+            wait = self._retry.delay(failures, error.retry_after, self._rng) if again else None
             if wait is None:
                 if failures > 1:
                     error.args = (f"{error} (after {failures} tries)",)
                 raise error
             await asyncio.sleep(wait)
             prepared = now()
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where it writes."""
+        return self._ledger
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -251,6 +265,62 @@ class OutwardDoor:
             return outcome
         finally:
             turn.end(well=well)
+
+    async def _by_batch(
+        self, way: BatchWay, sending: "_Sending", journal: Journal
+    ) -> tuple[Response | ProviderError, bool]:
+        """One try within a provider's batch; and whether the next one is to be made without.
+
+        Its worst case is reserved before the batch is submitted, unless an earlier drive submitted it: then it is among
+        the jobs that the budget knows.
+        """
+        step, request, ledger, budget = journal.step or 0, sending.request, self._ledger, self._budget
+        ledger.follow(*journal.held())  # the batch names the step, so that is there before it
+        member, hold = way.find((step, sending.digest, sending.occurrence)), None
+        if budget is not None and member is None:
+            hold = await budget.reserve(request._replace(by_batch=True), step)
+        member = member or Member(
+            *(ledger.new_id(), step, journal.attempt, sending.digest, sending.occurrence, way.mark)
+        )
+        paid: int | None = 0
+        try:
+            outcome = await self._patiently(way.ask(member, request))
+            journal.last = None
+            if not outcome.recorded:
+                at, kept = now(), sending.revealed.kept
+                await ledger.write(*facts_of(member, request, outcome, journal=journal, headers=kept, at=at))
+                journal.last = Answered(request.model or "", outcome.charge, outcome.submitted_at or at, at)
+            if outcome.charge is not None and journal.on_charge is not None:
+                journal.on_charge(outcome.charge)
+            if outcome.charge is not None:
+                paid = outcome.charge.cost
+            elif outcome.possibly_paid:
+                paid = None
+        except asyncio.CancelledError:
+            paid = None  # the batch goes on at the provider
+            raise
+        except ProviderError as error:
+            return error, False
+        finally:
+            if hold is not None:
+                hold.settle(paid)
+            elif budget is not None and paid is not None:
+                budget.settle_job(step, paid)
+        if outcome.status is None:
+            return ProviderUnavailable(outcome.error or "the batch has no answer for it"), outcome.alone
+        return Response(outcome.status, headers_of(outcome), outcome.body, member.exchange), outcome.alone
+
+    async def _patiently(self, asking: Coroutine[object, object, Outcome]) -> Outcome:
+        """Wait for a batch; who waits can be turned away at any moment, as nothing of its own is under way."""
+        if self._turning_away:
+            asking.close()
+            raise asyncio.CancelledError
+        waiting = asyncio.ensure_future(asking)
+        self._waiting.add(waiting)
+        try:
+            return await waiting
+        finally:
+            self._waiting.discard(waiting)
 
     async def _wait(self, lane: Lane, weight: Weight, journal: Journal, *, again: bool) -> Turn:
         """Wait for a turn; who sends nothing else meanwhile can be turned away."""

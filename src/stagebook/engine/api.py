@@ -44,6 +44,7 @@ def run(
     endpoints: Mapping[str, Endpoint] | None = None,
     lenient: bool = False,
     reuse: bool = False,
+    provider_batch: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
 ) -> RunResult:
@@ -65,6 +66,8 @@ def run(
         endpoints: Name -> an HTTP endpoint of any shape, asked as `endpoint:NAME`.
         lenient: Accept a prompt's last answer with a warning when its tries are used up.
         reuse: Ask only what no other run of the pipeline was answered: the very same request, to the same model.
+        provider_batch: Ask prompts that have many items through the provider's batches (OpenAI, Anthropic): half the
+            price, and answers within a day instead of seconds.
         tags: Labels to find the run by.
         check: Raise where the run did not end well; otherwise its status tells.
 
@@ -90,6 +93,7 @@ def run(
             endpoints=endpoints,
             lenient=lenient,
             reuse=reuse,
+            provider_batch=provider_batch,
             tags=tags,
             check=check,
         )
@@ -126,6 +130,7 @@ async def arun(
     endpoints: Mapping[str, Endpoint] | None = None,
     lenient: bool = False,
     reuse: bool = False,
+    provider_batch: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
 ) -> RunResult:
@@ -141,6 +146,7 @@ async def arun(
         until=until,
         lenient=lenient,
         reuse=reuse,
+        provider_batch=provider_batch,
         budget=allowed,
         prices=dict(prices or {}),
         limits=dict(limits or {}),

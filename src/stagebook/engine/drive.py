@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from stagebook.definition.graph import Graph
 from stagebook.door.budget import Reached
@@ -14,6 +15,8 @@ from stagebook.ledger.facts import StepSkipped
 from stagebook.model.records import Step
 from stagebook.model.status import StepStatus
 
+MOST_PATIENT: Final = 50_000
+"""Steps that wait for providers' batches at once: the largest batch of OpenAI. A waiting step takes some 20 KB."""
 PAUSED = "paused"
 """Why a drive ends that its owner, or its budget, wants to pause."""
 
@@ -92,11 +95,15 @@ class Driver:
         self._progress = crew.progress
         self.runner = StepRunner(crew, prior, self._on_items, frontier.withdrawn)
         self._queue: deque[StepKey] = deque()
+        self._patient: deque[StepKey] = deque()
+        """Ready steps of stages that wait for batches: they are not held to the concurrency."""
         self._held: dict[str, deque[StepKey]] = defaultdict(deque)
         self._at_once: Counter[str] = Counter()
         self._active: set[asyncio.Task[None]] = set()
         self._busy = 0
-        """Steps under way."""
+        """Steps under way, but for those that are patient."""
+        self._at_ease = 0
+        """Patient steps under way."""
         self._idle = asyncio.Event()
         self._failed: list[StepKey] = []
         self._halted = False
@@ -159,7 +166,7 @@ class Driver:
                 self._graph.stages[one.key.stage]
             )
             if one.skip is None:
-                self._queue.append(one.key)
+                (self._patient if one.key.stage in self._crew.by_batch else self._queue).append(one.key)
                 continue
             crew, key = self._crew, one.key
             step = self.runner.step_id(key)
@@ -185,12 +192,18 @@ class Driver:
                 continue
             self._at_once[key.stage] += 1
             self._busy += 1
-            self._progress.start(key.stage)
-            task = asyncio.create_task(self._run(key))
-            self._active.add(task)
-            task.add_done_callback(self._done)
+            self._begin(key)
+        while self._patient and self._at_ease < MOST_PATIENT and not self._closed():
+            self._at_ease += 1
+            self._begin(self._patient.popleft())
         if not self._active:
             self._idle.set()
+
+    def _begin(self, key: StepKey) -> None:
+        self._progress.start(key.stage)
+        task = asyncio.create_task(self._run(key))
+        self._active.add(task)
+        task.add_done_callback(self._done)
 
     def _closed(self) -> bool:
         return self._stop.wished or self._broken is not None or self._halted
@@ -202,8 +215,11 @@ class Driver:
             status = await self.runner.run(spec, key.item)
         finally:
             self._progress.end(key.stage)
-            self._at_once[key.stage] -= 1
-            self._busy -= 1
+            if key.stage in self._crew.by_batch:
+                self._at_ease -= 1
+            else:
+                self._at_once[key.stage] -= 1
+                self._busy -= 1
             if self._held[key.stage]:
                 self._queue.appendleft(self._held[key.stage].popleft())
         if status is StepStatus.FAILED:

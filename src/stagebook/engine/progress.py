@@ -60,6 +60,10 @@ class Progress:
     warnings: list[str] = field(default_factory=list)
     pacing: Callable[[], str | None] = field(default=lambda: None)
     """Says who waits for a provider that takes no more at the moment."""
+    batches: Callable[[], str | None] = field(default=lambda: None)
+    """Says which batches are at their providers, also once the drive has left them there."""
+    by_batch: str | None = None
+    """Says once which stages are answered by batches, and which are not."""
     stopping: str | None = None
     """Why nothing new is begun, once that is so."""
 

@@ -15,6 +15,7 @@ from stagebook.door.http_pool import PostPool
 from stagebook.door.rate import Lanes
 from stagebook.door.secrets import refuse_literals
 from stagebook.door.transport import HttpTransport, Timeouts, Transport
+from stagebook.engine.batching import CANCELLED, announcement, batches_of, cancel_left, leave, take_up
 from stagebook.engine.bind import Binder
 from stagebook.engine.drive import PAUSED, Driver, Ended, Stop
 from stagebook.engine.outcomes import Outcomes
@@ -24,7 +25,7 @@ from stagebook.engine.plan import Frontier, State, scope
 from stagebook.engine.progress import Progress
 from stagebook.engine.restore import restore
 from stagebook.engine.reuse import Reuse
-from stagebook.engine.settings import Settings, asks
+from stagebook.engine.settings import Settings, asks, goes_by_batch
 from stagebook.engine.spending import spent_so_far
 from stagebook.engine.steps import Crew
 from stagebook.engine.threads import StageThreads
@@ -32,6 +33,7 @@ from stagebook.ledger.claim import Claim
 from stagebook.ledger.clock import now
 from stagebook.ledger.facts import Fact, Noted, PromptSeen, SettingsChanged, WishSet
 from stagebook.ledger.store import Ledger
+from stagebook.llm.batch_record import doubt_in_flight
 from stagebook.llm.client import ModelClient
 from stagebook.llm.local_transport import LocalTransport
 from stagebook.llm.reading import kept, read_kept
@@ -180,6 +182,8 @@ async def carry_on(
         claim = await site.ledger.claim(run.run_id)
     try:
         await _wish_on(site.ledger, run, settings)
+        if chosen.provider_batch and claim.fence > 1:
+            await doubt_in_flight(site.ledger, run.id)
         # the first driver of a run has no predecessor that could have sent anything
         lost = await site.ledger.lose_unanswered(run.id, claim.fence, now()) if claim.fence > 1 else 0
         if lost:
@@ -200,6 +204,20 @@ async def carry_on(
         return ended
     finally:
         await claim.release()
+
+
+async def cancel_batches(run: Run, site: Site) -> int:
+    """Have the providers end the batches of a run that nobody drives; says how many they took."""
+    settings = Settings.load(run.settings)
+    if not settings.provider_batch:
+        return 0
+    limits = Timeouts(total=settings.request_timeout)
+    door = OutwardDoor(site.ledger, {"": PostPool(limits, HttpTransport(limits))}, environment=site.environment)
+    try:
+        await doubt_in_flight(site.ledger, run.id)
+        return await cancel_left(run, settings, door)
+    finally:
+        await door.close()
 
 
 @contextlib.asynccontextmanager
@@ -245,6 +263,11 @@ async def _drive(
         weigh=weigh,
     )
     outcomes = Outcomes(site.ledger, run.id, settings.models_of(graph))
+    batches = batches_of(run, settings, door, progress, stop, budget)
+    if batches is not None:
+        progress.by_batch = announcement(graph, stages, settings)
+        if not claim.fresh:
+            await take_up(batches, budget)
     crew = Crew(
         ledger=ledger,
         run=run.id,
@@ -252,12 +275,13 @@ async def _drive(
         binder=Binder(frontier.rules, shelf, run_input, content_hash(run.input), outcomes),
         outputs=shelf,
         door=door,
-        client=ModelClient(door, site.environment, prices, settings.endpoints),
+        client=ModelClient(door, site.environment, prices, settings.endpoints, batches),
         settings=settings,
         progress=progress,
         threads=site.threads,
         budget=budget,
         reuse=await _reuse(run, graph, stages, steps, settings, ledger),
+        by_batch=frozenset(name for name in stages if goes_by_batch(graph.stages[name], settings)),
     )
     driver = Driver(graph, frontier, crew, restored.prior, stop)
     for stage, parent, key in restored.items:
@@ -272,6 +296,8 @@ async def _drive(
     try:
         yield driver
     finally:
+        if batches is not None:
+            await leave(batches, stop)
         await door.close()
 
 
@@ -310,7 +336,7 @@ async def _heed(ledger: Ledger, run: int, stop: Stop) -> None:
         await asyncio.sleep(WISH_EVERY)
         wish = await ledger.wish(run)
         if wish is not Wish.RUN:
-            stop.finish({Wish.PAUSE: PAUSED, Wish.CANCEL: "cancelled"}[wish])
+            stop.finish({Wish.PAUSE: PAUSED, Wish.CANCEL: CANCELLED}[wish])
 
 
 async def _wish_on(ledger: Ledger, run: Run, settings: Settings | None) -> None:

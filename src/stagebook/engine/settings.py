@@ -10,6 +10,8 @@ import orjson
 from stagebook.definition.graph import Graph, ReadKind, StageSpec
 from stagebook.door.rate import Limit, read_limit
 from stagebook.door.retry import RetryPolicy
+from stagebook.llm.batch_policy import BatchPolicy
+from stagebook.llm.batches import takes
 from stagebook.llm.endpoint import Endpoint
 from stagebook.llm.prices import PriceBook, given_rate
 from stagebook.llm.providers import alternatives, split_model
@@ -56,6 +58,11 @@ class Settings:
     """Endpoints of one's own, asked as `endpoint:NAME`."""
     reuse: bool = False
     """Take over what other runs of the pipeline were answered to the very same request."""
+
+    provider_batch: bool = False
+    """Whether mapped prompts are answered by the providers' batches, at half price and within a day."""
+    batching: BatchPolicy = field(default_factory=BatchPolicy)
+    """How patiently those are gathered and polled."""
 
     def with_budget(self, budget: "Dollars | None") -> "Settings":
         """Change the budget; None keeps the one that there is.
@@ -148,6 +155,8 @@ class Settings:
             found["retry"] = RetryPolicy(**found["retry"])
         if "endpoints" in found:
             found["endpoints"] = {name: Endpoint(**told) for name, told in found["endpoints"].items()}
+        if "batching" in found:
+            found["batching"] = BatchPolicy(**found["batching"])
         return cls(**found)
 
 
@@ -156,6 +165,13 @@ def _plain(value: object) -> object:
     if isinstance(value, Endpoint):
         return value.model_dump(mode="json", exclude_defaults=True)
     raise TypeError(type(value).__name__)
+
+
+def goes_by_batch(spec: StageSpec, settings: Settings) -> bool:
+    """Whether a stage's answers come by batches: it is a prompt with many items, and its provider takes batches."""
+    if not settings.provider_batch or spec.prompt is None or not spec.axis:
+        return False
+    return takes(settings.model_of(spec) or spec.prompt.model or "")
 
 
 def asks(spec: StageSpec) -> bool:

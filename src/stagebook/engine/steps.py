@@ -58,6 +58,8 @@ class Crew:
     threads: StageThreads
     budget: Budget | None = None
     reuse: Reuse | None = None
+    by_batch: frozenset[str] = frozenset()
+    """Stages whose answers come by providers' batches."""
 
 
 class StepRunner:
@@ -98,7 +100,7 @@ class StepRunner:
             work = _Work(spec, key, step, attempt, journal)
             limit: asyncio.Timeout | None = None
             try:
-                if spec.policy.timeout is None:
+                if spec.policy.timeout is None or spec.name in self._crew.by_batch:  # a batch takes what it takes
                     return await self._attempt(work)
                 async with asyncio.timeout(spec.policy.timeout) as limit:
                     return await self._attempt(work)
@@ -273,6 +275,7 @@ class StepRunner:
             tries=crew.settings.tries or prompt.tries,
             salvage=salvage if crew.settings.lenient else None,
             written=request,
+            patient=spec.name in crew.by_batch,
         )
         data, warnings = answer.value
         return await self._finish(work, data, [*answer.warnings, *warnings])

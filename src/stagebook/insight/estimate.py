@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from stagebook.definition.graph import Graph, PromptSpec, ReadKind, StageSpec
 from stagebook.engine.plan import scope
-from stagebook.engine.settings import Settings
+from stagebook.engine.settings import Settings, goes_by_batch
 from stagebook.insight.history import History
 from stagebook.insight.limited_time import at_least, limited_time
 from stagebook.insight.longest_answer import longest
@@ -115,6 +115,10 @@ def estimate(
     return Estimate(graph.name, size, learned, stages, seconds)
 
 
+BATCH_SHARE: Final = 0.5
+"""Share of the price list that an answer through a provider's batch costs."""
+
+
 class _Stage:
     """One stage, and all that is known about it."""
 
@@ -126,6 +130,7 @@ class _Stage:
         self._given = given
         self._prices = prices
         self._endpoints = settings.endpoints
+        self._share = BATCH_SHARE if goes_by_batch(spec, settings) else 1.0
         self._past = past
         self._model = settings.model_of(spec) or (spec.prompt.model if spec.prompt is not None else None)
         typed = settings.model is not None or spec.name in settings.models
@@ -184,7 +189,7 @@ class _Stage:
         calls = self._calls()
         read, written = self._learned("input_tokens"), self._learned("output_tokens")
         costs = [one.cost for one in self._points]
-        known = self._same_model and None not in costs
+        known = self._same_model and None not in costs and self._share == 1.0
         cost = self._learned("cost") if known else self._priced(calls, read, written)
         other = "" if self._same_model else " of another model"
         return self._made(calls, read, written, cost, f"from {_runs(len(self._points))}{other}")
@@ -259,9 +264,9 @@ class _Stage:
         if rate is None or calls is None or read is None or written is None:
             return None
         return Range(
-            _cost(rate, calls.low, read.low, written.low),
-            _cost(rate, calls.expected, read.expected, written.expected),
-            _cost(rate, calls.high, read.high, written.high),
+            self._share * _cost(rate, calls.low, read.low, written.low),
+            self._share * _cost(rate, calls.expected, read.expected, written.expected),
+            self._share * _cost(rate, calls.high, read.high, written.high),
         )
 
 

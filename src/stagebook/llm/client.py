@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 from stagebook.door.door import OutwardDoor, Sent
 from stagebook.door.journal import Journal
 from stagebook.door.recognised import Recognised
+from stagebook.llm.batches import Batches
 from stagebook.llm.codec import Codec, JobFailed, Reply, Unreadable
 from stagebook.llm.endpoint import Endpoint
 from stagebook.llm.fallback import Line
@@ -61,6 +62,7 @@ class ModelClient:
         environment: For addresses and keys.
         prices: What answers cost.
         endpoints: Endpoints of one's own, by name.
+        batches: By which those who can wait are answered at half price.
     """
 
     def __init__(
@@ -69,10 +71,12 @@ class ModelClient:
         environment: Mapping[str, str],
         prices: PriceBook | None = None,
         endpoints: Mapping[str, Endpoint] | None = None,
+        batches: Batches | None = None,
     ) -> None:
         self._door = door
         self._environment = environment
         self._prices = prices or PriceBook()
+        self._batches = batches
         self._sdk_requests: SdkRequests | None = None
         self._own = endpoints or {}
         self._found: dict[str, tuple[Reached, str]] = {}
@@ -121,6 +125,7 @@ class ModelClient:
         salvage: Reader[T] | None = None,
         tools: Toolbox | None = None,
         written: Request | None = None,
+        patient: bool = False,
     ) -> Answer[T]:
         """Ask until an answer can be used.
 
@@ -136,6 +141,7 @@ class ModelClient:
             salvage: Makes a value of the last answer with fewer demands, once the tries are used up; None to fail.
             tools: What the prompt's tools are.
             written: The prompt's request to the first model, where it was written already.
+            patient: Whether the answer may come by a provider's batch, where the drive has any.
 
         Raises:
             ProviderError: No answer, from none of the models.
@@ -145,7 +151,7 @@ class ModelClient:
         line, tools = Line(alternatives(model)), tools or NO_TOOLS
         conversation = prompt if tools is NO_TOOLS else replace(prompt, tools=tools.specs)
         while True:
-            asked = await self._send(conversation, line, journal, written)
+            asked = await self._send(conversation, line, journal, written, patient=patient)
             written = None
             sent, reply, reason, failure = asked.sent, asked.reply, asked.reason, asked.failure
             if reply is not None and reply.calls and reason is None:
@@ -182,14 +188,16 @@ class ModelClient:
                 turn = Message("assistant", (text or "(empty)",)), Message("user", (COMPLAINT.format(reason=reason),))
                 conversation = replace(conversation, messages=(*conversation.messages, *turn))
 
-    async def _send(self, prompt: Prompt, line: Line, journal: Journal, written: Request | None) -> "_Asked":
+    async def _send(
+        self, prompt: Prompt, line: Line, journal: Journal, written: Request | None, *, patient: bool
+    ) -> "_Asked":
         """Send a prompt to the model whose turn it is, and to the next where its provider fails."""
         first = line.model
         line.recall(lambda model: journal.foresees(self.request(prompt, model).digest()))
         while True:
             try:
                 request = written if written is not None and line.model is first else self.request(prompt, line.model)
-                asked = await self._send_to(request, line.model, journal)
+                asked = await self._send_to(request, line.model, journal, patient=patient)
             except line.passed_over as error:
                 if not line.advance(error):
                     raise
@@ -198,7 +206,7 @@ class ModelClient:
                 if not (failed and line.advance(ProviderUnavailable(asked.reason or ""))):
                     return asked
 
-    async def _send_to(self, request: Request, model: str, journal: Journal) -> "_Asked":
+    async def _send_to(self, request: Request, model: str, journal: Journal, *, patient: bool) -> "_Asked":
         reached, name = self._reached(model)
         codec = reached.provider.codec
 
@@ -206,7 +214,8 @@ class ModelClient:
             found = codec.metered(response.body)
             return self._prices.charge(reached.provider.price_list, name, found) if found else None
 
-        sent = await self._door.send(request, journal, meter=meter, explain=codec.explain)
+        batch = self._batches.way(reached, name) if patient and self._batches is not None else None
+        sent = await self._door.send(request, journal, meter=meter, explain=codec.explain, batch=batch)
         asked = _looked(sent, codec)
         if asked.reply is None or asked.reply.job is None:
             return asked

@@ -104,7 +104,8 @@ class WorstCases:
             written = self._longest(provider, name)
         copies = asked.get("n")
         usage = Usage(read, written * (copies if isinstance(copies, int) else 1))
-        return max(rate(usage), rate(usage._replace(cache_creation_input_tokens=read)))
+        worst = max(rate(usage), rate(usage._replace(cache_creation_input_tokens=read)))
+        return -(-worst // 2) if request.by_batch else worst
 
     def _costs_nothing(self, provider: str, name: str) -> bool:
         return is_free(provider) and not self._prices.is_given(price_list(provider), name)

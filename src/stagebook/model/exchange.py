@@ -54,7 +54,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
     """Headers as recorded; `env:NAME` in a value (`Bearer env:NAME`) is resolved when it is sent, and never stored."""
     kind: str = "http"
-    """`model`, `poll` (for a model's answer), `http` or `tool`."""
+    """`model`, `poll` (for a model's answer), `batch` (of many requests to a model), `http` or `tool`."""
     provider: str | None = None
     """Whose limits count: `openai`, `local`, or the host."""
     model: str | None = None
@@ -68,6 +68,9 @@ class Request(NamedTuple):
     """Seconds that one try may take; None: as long as the transport lets any."""
     read_as: bytes = b""
     """What else decides what an answer means: at an endpoint of one's own, its address and where the text is."""
+
+    by_batch: bool = False
+    """Whether it goes by a provider's batch, at half the price."""
 
     @property
     def body(self) -> bytes:

@@ -12,7 +12,8 @@ python -m stagebook.testing.provider --port 0 --latency 0.02 --script script.jso
 It stops on SIGTERM and when its standard input closes, so that it never outlives the test that started it.
 
 Routes: `POST /v1/chat/completions`, `POST /v1/responses`, `GET /v1/responses/ID` (of a job), `POST /v1/messages`
-(Anthropic's), `POST /v1/embeddings` (no script, no limits), `GET /v1/models` (all also without `/v1`), `GET /bill`,
+(Anthropic's), `POST /v1/embeddings` (no script, no limits), `GET /v1/models`, what belongs to batches (`/v1/files`,
+`/v1/batches`, `/v1/messages/batches`; all also without `/v1`), `GET /bill`,
 `GET /bill/summary[?at=UNIX_SECONDS]`, `POST /bill/reset`, `POST /script` (a script as JSON; counts start again).
 Only this machine can connect.
 """
@@ -29,6 +30,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -39,6 +41,7 @@ from aiohttp import web
 from stagebook.model.errors import InputError
 from stagebook.model.usage import Usage
 from stagebook.testing.provider_answers import Answer, Answerer
+from stagebook.testing.provider_batches import BatchCounter, Processed
 from stagebook.testing.provider_bill import GPT_4_1_MINI, Bill, BillEntry, Ending, TokenPrice
 from stagebook.testing.provider_embeddings import read_embeddings, write_embeddings
 from stagebook.testing.provider_faults import Cut, ErrorStatus, fraction
@@ -65,6 +68,7 @@ _GRACE: Final = 0.05
 """Seconds that a stopping server leaves to its handlers, after their connections are closed."""
 _REQUESTS_KEPT: Final = 1000
 _JOBS: Final = "/responses/"
+_BATCHES: Final = ("/files", "/batches", "/messages/batches")
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -114,6 +118,7 @@ class FakeProvider:
         self._arrivals = 0
         self._stopping = False
         self._runner: web.ServerRunner | None = None
+        self._batches = BatchCounter(self._process, lambda: self._player.script.batches)
         self.use(script or Script())
         self._jobs: dict[str, Job] = {}
         completions: dict[tuple[str, str], Handler] = {
@@ -136,6 +141,7 @@ class FakeProvider:
         """Go on by another script; its counts start anew, requests in flight end as they began."""
         self._player = ScriptPlayer(script, seed=self._seed)
         self._answerer = Answerer(self._player, seed=self._seed)
+        self._batches.count_anew()
 
     @property
     def url(self) -> str:
@@ -187,6 +193,8 @@ class FakeProvider:
         handler = self._routes.get((http.method, path))
         if handler is None and http.method == "GET" and path.removeprefix("/v1").startswith(_JOBS):
             return self._show_job(http, path.rpartition("/")[2])
+        if handler is None and path.removeprefix("/v1").startswith(_BATCHES):
+            return await self._serve_batches(http, path.removeprefix("/v1"))
         if handler is None:
             return _json(Rejection(404, f"Unknown request URL: {http.method} {path}.").body(), status=404)
         return await handler(http)
@@ -274,8 +282,51 @@ class FakeProvider:
         entry.end(Ending.REJECTED)
         return _json(refused.body(), status=refused.status)
 
+    async def _serve_batches(self, http: web.BaseRequest, path: str) -> web.StreamResponse:
+        """Answer what is asked about batches; it is in the bill, and costs nothing itself."""
+        body = await http.read()
+        entry, form = self._entered(http, body), MESSAGES if path.startswith("/messages") else CHAT
+        if self._api_key is not None and form.key(http.headers) != self._api_key:
+            refused = Rejection(401, "Incorrect API key provided.", code="invalid_api_key")
+            entry.status = refused.status
+            entry.end(Ending.REJECTED)
+            return _json(form.error(refused), status=refused.status)
+        reply = self._batches.respond(http.method, path, http.rel_url.query, body, http.headers)
+        if reply.cut:
+            return Wire(http, entry, form.error).cut()
+        entry.status = reply.status
+        entry.end(Ending.ANSWERED if reply.status == HTTPStatus.OK else Ending.REJECTED)
+        answer = _json(reply.body, status=reply.status)
+        answer.headers.update(reply.headers)
+        return answer
+
+    def _process(self, form: Format, body: bytes, headers: Mapping[str, str], batch: str) -> Processed:
+        """Answer one request of a batch, for half of its price."""
+        self._arrivals += 1
+        entry = self.bill.open(self._arrivals, hashlib.sha256(body).hexdigest(), {})
+        entry.batch = batch
+        request = self._admitted(form, body, entry, headers, limited=False)
+        if isinstance(request, ChatRequest):
+            ruling = self._player.rule_on(request)
+            fault = ruling.fault
+            entry.fault = fault.kind if fault else None
+            if isinstance(fault, ErrorStatus):
+                request = scripted_error(fault, request)
+            else:
+                answer = self._answerer.answer(request, ruling)
+                if not isinstance(fault, Cut) or fault.charged:
+                    price = self._prices.get(request.model, GPT_4_1_MINI)
+                    entry.charge(answer.usage, price.cost(answer.usage) // 2)
+                if isinstance(fault, Cut):
+                    entry.end(Ending.CUT)
+                    return Processed(entry, HTTPStatus.OK, None)
+                entry.status = HTTPStatus.OK
+                return Processed(entry, HTTPStatus.OK, form.answer(answer, request, entry.arrived_at))
+        entry.status = request.status
+        return Processed(entry, request.status, form.error(request))
+
     def _admitted(
-        self, form: Format, body: bytes, entry: BillEntry, headers: Mapping[str, str]
+        self, form: Format, body: bytes, entry: BillEntry, headers: Mapping[str, str], *, limited: bool = True
     ) -> ChatRequest | Rejection:
         """Read a request and check key, size, model, schema and rate limit, in this order."""
         if self._api_key is not None and form.key(headers) != self._api_key:
@@ -293,7 +344,8 @@ class FakeProvider:
         if request.strict and (objection := self._objection_to(request)):
             message = f"Invalid schema for response_format '{request.schema_name}': {objection}"
             return Rejection(400, message, param="response_format")
-        refused = self._window.admit(request, asyncio.get_running_loop().time()) if self._window else None
+        window = self._window if limited else None
+        refused = window.admit(request, asyncio.get_running_loop().time()) if window else None
         return refused or request
 
     def _objection_to(self, request: ChatRequest) -> str | None:
@@ -312,6 +364,7 @@ class FakeProvider:
         return _json(orjson.dumps({"object": "list", "data": data}))
 
     async def _show_bill(self, _http: web.BaseRequest) -> web.StreamResponse:
+        self._batches.settle()
         return _json(self.bill.to_json())
 
     async def _show_summary(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -324,6 +377,7 @@ class FakeProvider:
 
     async def _reset_bill(self, _http: web.BaseRequest) -> web.StreamResponse:
         self.bill.reset()
+        self._batches.forget()
         return _json(b"{}")
 
     async def _take_script(self, http: web.BaseRequest) -> web.StreamResponse:

@@ -90,6 +90,8 @@ class BillEntry:
     """Whether it is on the bill. It is from the moment the answer is begun, whatever becomes of the connection."""
     status: int | None = None
     """HTTP status that was written or about to be; None when the connection was cut without one."""
+    batch: str = ""
+    """The batch that it came in; empty for a request that came by itself."""
     fault: str | None = None
     """The kind of the scripted fault that struck it."""
     ended: Ending | None = None

@@ -154,6 +154,30 @@ class Drip(Fault):
     """How many pieces."""
 
 
+class BatchFaults(BaseModel):
+    """How batches go; numbers count from 1, over all batches. A fault of a request strikes it within a batch as well.
+
+    An `ErrorStatus` becomes an errored line, and a `Cut` a line that is missing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float = Field(default=0.0, ge=0)
+    """How long a batch takes; its requests are answered, and charged, evenly over this time."""
+    expire: tuple[int, ...] = ()
+    """Batches that expire before they came to all of their requests."""
+    share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the requests that those come to."""
+    cut_creations: tuple[int, ...] = ()
+    """Batches that are made, and whose creation is not answered: the connection is cut."""
+    busy_creations: tuple[int, ...] = ()
+    """Creations that are answered 429; nothing is made."""
+    busy_uploads: tuple[int, ...] = ()
+    """Uploads, counted for themselves, that are answered 429."""
+    full: tuple[int, ...] = ()
+    """Batches that fail since too many tokens are waiting (OpenAI's `token_limit_exceeded`)."""
+
+
 AnyFault = Annotated[
     Delay
     | ErrorStatus

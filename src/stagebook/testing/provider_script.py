@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from stagebook.model.errors import InputError
-from stagebook.testing.provider_faults import AnyFault, Counted, Delay, fraction
+from stagebook.testing.provider_faults import AnyFault, BatchFaults, Counted, Delay, fraction
 from stagebook.testing.provider_request import ChatRequest
 
 Content = str | dict[str, JsonValue] | Callable[[ChatRequest], str | dict[str, Any]]
@@ -87,6 +87,8 @@ class Script(BaseModel):
     """The first that matches decides."""
     faults: tuple[AnyFault, ...] = ()
     """What goes wrong with any request; `nth` counts all arrivals that pass key, size, model and rate limit."""
+    batches: BatchFaults = BatchFaults()
+    """How batches go."""
 
     @classmethod
     def from_json(cls, data: str | bytes, *, origin: str) -> Self:
