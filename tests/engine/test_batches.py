@@ -11,8 +11,11 @@ from stagebook import Complaint, Key, Llm, Pipeline, Text
 from stagebook.door.batch_member import Member
 from stagebook.engine.drive import PAUSED, Stop
 from stagebook.engine.progress import Progress
+from stagebook.engine.session import Site, carry_on
 from stagebook.engine.settings import Settings
 from stagebook.llm.batch_policy import BatchPolicy
+from stagebook.llm.batches import FORMATS
+from stagebook.llm.codec import Unreadable
 from stagebook.model.status import StepStatus
 from stagebook.testing.provider_faults import BatchFaults, Cut, ErrorStatus
 from stagebook.testing.provider_script import Rule, Script
@@ -267,7 +270,6 @@ async def test_answers_of_steps_that_no_longer_ask_are_recorded_and_paid_all_the
     bench.provider.use(Script(batches=BatchFaults(seconds=0.3)))
     run = await asked(bench, asking(), 4)
     await stopped_while_waiting(bench, run, asking())
-    changed = asking()
     other = Pipeline("asking", input=Given, model=CHAT)
 
     @other.stage()
@@ -278,7 +280,6 @@ async def test_answers_of_steps_that_no_longer_ask_are_recorded_and_paid_all_the
     @other.prompt(each=Question, text="Quite another question {{ question.number }}.", returns=Answer)
     def answer(question: Question) -> None: ...
 
-    del changed
     run = await bench.ledger.run(run.run_id)
     assert (await bench.carry_on(run, other)).finished
     assert len(batches(bench)) == 2
@@ -297,7 +298,6 @@ async def test_a_budget_pauses_before_a_batch_could_pass_it(bench: Any) -> None:
     again = await bench.ledger.run(run.run_id)
     await bench.ledger.write()
     more = Settings.load(again.settings).with_budget("none")
-    from stagebook.engine.session import carry_on
 
     assert (await carry_on(again, asking(max_tokens=100).check(), bench.site, settings=more)).finished
     await is_paid_once(bench, run)
@@ -341,6 +341,43 @@ async def test_thousands_of_steps_wait_at_once_whatever_the_concurrency(bench: A
     assert (await bench.carry_on(run, asking())).finished
     assert len(batches(bench)) == 1
     await is_paid_once(bench, run)
+
+
+async def test_a_server_without_batches_is_named_and_nothing_is_charged(bench: Any) -> None:
+    environment = {**bench.site.environment, "OPENAI_BASE_URL": f"{bench.provider.url}/without"}
+    bench.site = Site(bench.ledger, environment, public_only=False)
+    run = await asked(bench, asking(), 3)
+    ended = await bench.carry_on(run, asking())
+    assert ended.failed
+    reason = (await bench.reasons(run))["answer"]
+    assert reason.startswith(f"openai takes no batches at {bench.provider.url}/without/chat/completions (openai (")
+    assert reason.endswith("); begin a run without --provider-batch")
+    assert bench.provider.bill.charged == []
+
+
+HOSTILE = [
+    b"not json",
+    b"[]",
+    b'{"custom_id": 7}',
+    b'{"custom_id": ["x"], "response": "text", "error": 3, "result": 4}',
+    b'{"custom_id": "x", "response": {"status_code": "200"}, "error": null, "result": {"type": 5}}',
+    b'{"custom_id": "x", "response": {"status_code": 200}, "result": {"type": "succeeded"}}',
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("provider", FORMATS)
+def test_hostile_lines_of_results_are_passed_over_or_read_as_they_are(provider: str) -> None:
+    form = FORMATS[provider]
+    for line in form.lines(b"\n".join(HOSTILE)):
+        assert Member.read(line.custom_id) is None
+
+
+@pytest.mark.parametrize("provider", FORMATS)
+@pytest.mark.parametrize("body", [b"", b"[1]", b"{}", b'{"id": "../../x"}', b'{"id": 3, "request_counts": "many"}'])
+def test_what_says_nothing_of_a_batch_is_unreadable(provider: str, body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        FORMATS[provider].state(body)
 
 
 def test_a_members_name_holds_all_of_it_and_fits_every_provider() -> None:

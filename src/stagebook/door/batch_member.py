@@ -53,8 +53,10 @@ class Member(NamedTuple):
         return base64.urlsafe_b64encode(packed + self.digest + self.mark).rstrip(b"=").decode()
 
     @classmethod
-    def read(cls, custom_id: str) -> Self | None:
+    def read(cls, custom_id: object) -> Self | None:
         """Read what `custom_id` wrote; None where it is somebody else's."""
+        if not isinstance(custom_id, str):
+            return None
         try:
             packed = base64.urlsafe_b64decode(custom_id + "=" * (-len(custom_id) % 4))
         except (binascii.Error, ValueError):

@@ -275,7 +275,8 @@ class OutwardDoor:
         the jobs that the budget knows.
         """
         step, request, ledger, budget = journal.step or 0, sending.request, self._ledger, self._budget
-        ledger.follow(*journal.held())  # the batch names the step, so that is there before it
+        if held := journal.held():
+            ledger.follow(*held)  # the batch names the step, so that is there before it
         member, hold = way.find((step, sending.digest, sending.occurrence)), None
         if budget is not None and member is None:
             hold = await budget.reserve(request._replace(by_batch=True), step)

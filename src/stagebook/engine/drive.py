@@ -16,7 +16,7 @@ from stagebook.model.records import Step
 from stagebook.model.status import StepStatus
 
 MOST_PATIENT: Final = 50_000
-"""Steps that wait for providers' batches at once: the largest batch of OpenAI. A waiting step takes some 20 KB."""
+"""Steps that wait for providers' batches at once: the largest batch of OpenAI. A waiting step takes some 30 KB."""
 PAUSED = "paused"
 """Why a drive ends that its owner, or its budget, wants to pause."""
 

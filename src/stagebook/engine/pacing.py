@@ -16,7 +16,8 @@ _MICROSECONDS: Final = 1_000_000
 
 _LATEST: Final = """
 SELECT provider, model, sent_at, coalesce(input_tokens, request_size * ?2) + coalesce(output_tokens, 0) FROM exchanges
-WHERE sent_at > ?1 AND kind = 'model' AND state <> 'unsent' ORDER BY sent_at
+WHERE sent_at > ?1 AND kind = 'model' AND state <> 'unsent'
+    AND coalesce(price_source, '') NOT LIKE '%/batch' ORDER BY sent_at
 """
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from stagebook.door.batch_member import Member
-from stagebook.llm.batch_format import Entry, Limits, Line, Listed, State, asking, handle_in
+from stagebook.llm.batch_format import Entry, Limits, Line, Listed, State, asking, handle_in, understood
 from stagebook.llm.codec import Unreadable, quoted
 from stagebook.llm.providers import Reached
 from stagebook.model.exchange import Request
@@ -81,7 +81,7 @@ class AnthropicBatches:
 
     def state(self, body: bytes) -> State:
         """Read a batch."""
-        return _state(_document(body))
+        return understood(_state, _document(body))
 
     def results(self, endpoint: Reached, state: State) -> list[Request]:
         """Write the request for the answers; not to the address that the batch names, as the key goes along."""
@@ -116,12 +116,15 @@ class AnthropicBatches:
 
     def listed(self, body: bytes) -> tuple[list[Listed], str | None]:
         """Read a page of batches."""
-        document = _document(body)
-        found = []
-        for one in document.get("data") or ():
-            total = sum(int(count or 0) for count in (one.get("request_counts") or {}).values())
-            found.append(Listed(_state(one), None, total, _seconds(one.get("created_at"))))
-        return found, found[-1].state.handle if document.get("has_more") and found else None
+        return understood(_listed, _document(body))
+
+
+def _listed(page: Mapping[str, Any]) -> tuple[list[Listed], str | None]:
+    found = []
+    for one in page.get("data") or ():
+        total = sum(int(count or 0) for count in (one.get("request_counts") or {}).values())
+        found.append(Listed(_state(one), None, total, _seconds(one.get("created_at"))))
+    return found, found[-1].state.handle if page.get("has_more") and found else None
 
 
 def _state(batch: Mapping[str, Any]) -> State:

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 import orjson
@@ -12,6 +13,7 @@ from stagebook.door.batch_member import Key, Member, Outcome, facts_of
 from stagebook.ledger.clock import now
 from stagebook.llm.batch_course import Batch, Desk
 from stagebook.llm.batch_format import FRAME, Entry
+from stagebook.model.errors import RequestRefused
 from stagebook.model.exchange import Request
 
 KEPT_AT_ONCE: Final = 256
@@ -34,6 +36,7 @@ class Collector:
         self.desk = desk
         self._is_calm = calm
         self._ended = False
+        """Whether no batch is to be made any more."""
         self._stopping = stopping
         self._gathered: dict[int, Entry] = {}
         self._size = 0
@@ -94,6 +97,7 @@ class Collector:
 
     async def close(self) -> None:
         """Stop following; a submission that is under way is given a moment, so that its handle is known."""
+        self._ended = True
         if self._gathering is not None:
             self._gathering.cancel()
         for task in self._following.keys() - self._submitting:
@@ -111,7 +115,7 @@ class Collector:
         for task, batch in list(self._following.items()):
             if await self.desk.end(batch):
                 task.cancel()
-                ended.append(asyncio.create_task(self._see_through(batch)))
+                ended.append(asyncio.create_task(self._see_through(batch, ending=True)))
         if ended:
             _, late = await asyncio.wait(ended, timeout=self.desk.policy.settling)
             for one in late:
@@ -176,7 +180,8 @@ class Collector:
             await self._see_through(batch)
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001  whoever waits is told whatever it is; a ledger's trouble ends the run
+        except Exception as raised:  # noqa: BLE001  whoever waits is told whatever it is; a ledger's trouble ends the run
+            error = self._told(raised, batch)
             for member, _ in batch.entries.values():
                 self._open.pop(member.key, None)
                 waiting = self._waiting.get(member.exchange)
@@ -185,10 +190,12 @@ class Collector:
         finally:
             self.batches.remove(batch)
 
-    async def _see_through(self, batch: Batch) -> None:
+    async def _see_through(self, batch: Batch, *, ending: bool = False) -> None:
         outcomes: list[tuple[Entry, Outcome]] = []
         while not outcomes:
             await self._submit(batch)
+            if self._is_stopping() and not ending:
+                return  # its handle is known: that is all that could be done now
             state = await self.desk.follow(batch)
             if state.later and not self._is_stopping():
                 await asyncio.sleep(self.desk.policy.longest_wait)
@@ -221,6 +228,14 @@ class Collector:
 
     def _is_stopping(self) -> bool:
         return self._ended or self._stopping()
+
+    def _told(self, error: Exception, batch: Batch) -> Exception:
+        """Say what to do where a server has no batches at all."""
+        if isinstance(error, RequestRefused) and error.status == HTTPStatus.NOT_FOUND and batch.handle is None:
+            name, url = self.desk.endpoint.provider.name, self.desk.endpoint.url
+            text = f"{name} takes no batches at {url} ({error}); begin a run without --provider-batch"
+            return RequestRefused(text, status=error.status)
+        return error
 
     def _halve(self, batch: Batch) -> None:
         """Submit a batch again in two, as the provider has too much of ours waiting already."""

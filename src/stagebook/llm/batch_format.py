@@ -1,14 +1,16 @@
 """What a provider's batch endpoint is to the rest of the house: pure functions to requests and from answers."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from stagebook.door.batch_member import Member
 from stagebook.llm.codec import Unreadable
 from stagebook.llm.providers import Reached
 from stagebook.model.exchange import Request
+
+T = TypeVar("T")
 
 FRAME: Final = 160
 """Bytes, at most, that a batch writes around one request."""
@@ -40,7 +42,8 @@ class State(NamedTuple):
 class Line(NamedTuple):
     """What came of one request, as a file of results says it."""
 
-    custom_id: str
+    custom_id: object
+    """As it came."""
     status: int | None
     """HTTP status; None: the model was not asked."""
     body: bytes
@@ -157,3 +160,15 @@ def handle_in(value: object) -> str:
 def asking(endpoint: Reached, method: str, url: str, segments: Iterable[bytes] = (), kind: str = "poll") -> Request:
     """Write a request about a batch, with the headers of the provider's other requests."""
     return Request(method, url, tuple(segments), endpoint.headers, kind, endpoint.provider.name)
+
+
+def understood(read: Callable[[Mapping[str, Any]], T], document: Mapping[str, Any]) -> T:
+    """Read a document of a provider's.
+
+    Raises:
+        Unreadable: It has another shape.
+    """
+    try:
+        return read(document)
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise Unreadable(f"the answer about batches has another shape ({type(error).__name__})") from error

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from stagebook.door.batch_member import Member
-from stagebook.llm.batch_format import Entry, Limits, Line, Listed, State, asking, handle_in
+from stagebook.llm.batch_format import Entry, Limits, Line, Listed, State, asking, handle_in, understood
 from stagebook.llm.codec import Unreadable, quoted
 from stagebook.llm.providers import Reached
 from stagebook.model.exchange import Request
@@ -81,7 +81,7 @@ class OpenAIBatches:
 
     def state(self, body: bytes) -> State:
         """Read a batch."""
-        return _state(_document(body))
+        return understood(_state, _document(body))
 
     def results(self, endpoint: Reached, state: State) -> list[Request]:
         """Write the requests for the file of answers, and the file of errors."""
@@ -92,14 +92,14 @@ class OpenAIBatches:
         for text in body.split(b"\n"):
             try:
                 line = orjson.loads(text)
-                response, error = line.get("response"), line.get("error")
-                custom_id, status = line["custom_id"], (response or {}).get("status_code")
-            except (orjson.JSONDecodeError, KeyError, AttributeError):
+                response, error = line.get("response") or {}, line.get("error") or {}
+                custom_id, status = line["custom_id"], response.get("status_code")
+                said = error.get("message") or "OpenAI did not come to this request"
+            except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError):
                 continue
-            if status:  # OpenAI writes 0 for a request that it did not come to
-                yield Line(custom_id, int(status), orjson.dumps(response.get("body")))
+            if isinstance(status, int) and status:  # OpenAI writes 0 for a request that it did not come to
+                yield Line(custom_id, status, orjson.dumps(response.get("body")))
             else:
-                said = (error or {}).get("message") or "OpenAI did not come to this request"
                 yield Line(custom_id, None, b"", str(said))
 
     def cancel(self, endpoint: Reached, handle: str) -> Request:
@@ -113,15 +113,16 @@ class OpenAIBatches:
 
     def listed(self, body: bytes) -> tuple[list[Listed], str | None]:
         """Read a page of batches."""
-        document = _document(body)
-        found = []
-        for one in document.get("data") or ():
-            counts = one.get("request_counts") or {}
-            state = _state(one)
-            found.append(
-                Listed(state, one.get("input_file_id"), counts.get("total") or 0, float(one.get("created_at") or 0))
-            )
-        return found, found[-1].state.handle if document.get("has_more") and found else None
+        return understood(_listed, _document(body))
+
+
+def _listed(page: Mapping[str, Any]) -> tuple[list[Listed], str | None]:
+    found = []
+    for one in page.get("data") or ():
+        counts = one.get("request_counts") or {}
+        total, at = int(counts.get("total") or 0), float(one.get("created_at") or 0)
+        found.append(Listed(_state(one), one.get("input_file_id"), total, at))
+    return found, found[-1].state.handle if page.get("has_more") and found else None
 
 
 def _state(batch: Mapping[str, Any]) -> State:
