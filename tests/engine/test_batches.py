@@ -13,6 +13,7 @@ from stagebook.engine.drive import PAUSED, Stop
 from stagebook.engine.progress import Progress
 from stagebook.engine.session import Site, carry_on
 from stagebook.engine.settings import Settings
+from stagebook.ledger.store import Ledger
 from stagebook.llm.batch_policy import BatchPolicy
 from stagebook.llm.batches import FORMATS
 from stagebook.llm.codec import Unreadable
@@ -72,7 +73,7 @@ async def asked(bench: Any, pipeline: Pipeline, count: int, **settings: Any) -> 
     return await bench.begin(pipeline, Given(count=count), **chosen)
 
 
-async def rows(bench: Any, run: Any, columns: str, where: str = "1") -> list[tuple[Any, ...]]:
+async def rows(bench: Any, run: Any, columns: str, where: str = "1 = 1") -> list[tuple[Any, ...]]:
     sql = f"SELECT {columns} FROM exchanges WHERE run = {run.id} AND {where} ORDER BY id"  # noqa: S608  of a test
     return list((await bench.ledger.query(sql)).rows)
 
@@ -255,6 +256,19 @@ async def test_a_run_that_is_stopped_leaves_its_batch_and_goes_on_with_it(bench:
     assert ended.finished
     assert len(batches(bench)) == 1
     await is_paid_once(bench, run)
+
+
+@pytest.mark.parametrize("model", [CHAT, ANTHROPIC])
+async def test_a_batch_is_found_again_in_a_ledger_in_postgresql(bench: Any, postgres: str, model: str) -> None:
+    bench.provider.use(Script(batches=BatchFaults(seconds=0.8, expire=(1,), cut_creations=(1, 2))))
+    async with await Ledger.open(postgres) as ledger:
+        bench.ledger, bench.site = ledger, Site(ledger, bench.site.environment, public_only=False)
+        run = await asked(bench, asking(model), 6)
+        await stopped_while_waiting(bench, run, asking(model))
+        run = await bench.ledger.run(run.run_id)
+        assert (await bench.carry_on(run, asking(model))).finished
+        assert len(batches(bench)) == 2
+        await is_paid_once(bench, run)
 
 
 async def test_a_cancelled_run_has_its_batch_cancelled(bench: Any) -> None:
