@@ -174,11 +174,13 @@ class Collector:
 
     async def _carry(self, batch: Batch, *, restored: bool) -> None:
         """See a batch through, and tell all who wait if it cannot be."""
+        left = False
         try:
             if restored:
                 await self._attached()
-            await self._see_through(batch)
+            left = not await self._see_through(batch)
         except asyncio.CancelledError:
+            left = True
             raise
         except Exception as raised:  # noqa: BLE001  whoever waits is told whatever it is; a ledger's trouble ends the run
             error = self._told(raised, batch)
@@ -188,24 +190,26 @@ class Collector:
                 if waiting is not None and not waiting.done():
                     waiting.set_exception(copy.copy(error))
         finally:
-            self.batches.remove(batch)
+            if not left:  # else there is still something to tell of it
+                self.batches.remove(batch)
 
-    async def _see_through(self, batch: Batch, *, ending: bool = False) -> None:
+    async def _see_through(self, batch: Batch, *, ending: bool = False) -> bool:
+        """Submit a batch, follow it and hand out its answers; says whether it is over, or left to its provider."""
         outcomes: list[tuple[Entry, Outcome]] = []
         while not outcomes:
             await self._submit(batch)
             if self._is_stopping() and not ending:
-                return  # its handle is known: that is all that could be done now
+                return False  # its handle is known: that is all that could be done now
             state = await self.desk.follow(batch)
             if state.later and not self._is_stopping():
                 await asyncio.sleep(self.desk.policy.longest_wait)
                 self._halve(batch)
-                return
+                return True
             outcomes = await self.desk.outcomes(batch, state)
             if not outcomes:
                 await self.desk.disown(batch)
                 if self._is_stopping():
-                    return
+                    return True
         unclaimed = [(entry, outcome) for entry, outcome in outcomes if entry[0].exchange not in self._waiting]
         for (member, _), outcome in outcomes:
             waiting = self._waiting.get(member.exchange)
@@ -215,6 +219,7 @@ class Collector:
         for start in range(0, len(unclaimed), KEPT_AT_ONCE):
             some = unclaimed[start : start + KEPT_AT_ONCE]
             await asyncio.gather(*(self._keep(member, request, outcome) for (member, request), outcome in some))
+        return True
 
     async def _submit(self, batch: Batch) -> None:
         task = asyncio.current_task()

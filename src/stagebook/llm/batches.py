@@ -117,9 +117,9 @@ class Batches:
 
     async def close(self) -> None:
         """Leave the batches to their providers, and remember what there was to tell of them."""
-        self._left = self._left or self.told() or ""
         for way in self._collectors.values():
             await way.close()
+        self._left = self._left or self.told() or ""
 
     def _desk(self, reached: Reached, model: str) -> Desk:
         at = self._at
