@@ -1,12 +1,16 @@
 """What only PostgreSQL can do, refuse or lose."""
 
 import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import Connection
 
+from stagebook.testing.pooler_process import PoolerProcess
+from stagebook.testing.postgres_process import PostgresProcess
 from stagebook_pipelines.prompt_batch.results import Response, Stored
 from stagebook_pipelines.prompt_batch.storing.store import StoreError
 from stagebook_pipelines.prompt_batch.storing.store_results import store_results
@@ -169,8 +173,44 @@ def test_a_chunk_that_nobody_takes_is_named_and_those_before_it_stay(
 
 
 def test_what_supabase_shows_as_an_address_is_taken_as_it_is(database: str) -> None:
-    of_prisma = database.replace("postgresql://", "postgres://") + "&pgbouncer=true&connection_limit=1"
+    of_prisma = database.replace("postgresql://", "postgres://") + "?pgbouncer=true&connection_limit=1"
     assert account(store_results(responses(1), store=of_prisma)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["made-by-us", "of-their-own"])
+def test_a_transaction_pooler_takes_results_as_the_server_itself_does(
+    pooler_server: PoolerProcess, *, own: bool
+) -> None:
+    schema = "own" if own else "ours"
+    with psycopg.connect(pooler_server.address, autocommit=True, prepare_threshold=None) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}".encode())
+        if own:
+            connection.execute(OF_THEIR_OWN.replace("TABLE mine", "TABLE own.mine").encode())
+        for expected in ((250, 0, 0), (0, 250, 0)):
+            stored = store_results(responses(250), store=pooler_server.address, table=f"{schema}.mine")
+            assert account(stored) == expected
+        assert counted(connection, f"{schema}.mine") == 250
+
+
+def test_a_server_that_is_killed_and_started_again_takes_the_rest() -> None:
+    with TemporaryDirectory(prefix="stagebook-postgres-") as folder:
+        Path(folder).chmod(0o755)
+        server = PostgresProcess(Path(folder) / "data")
+        server.start()
+
+        def killing() -> Any:
+            for number, response in enumerate(responses(600)):
+                if number == 350:
+                    server.kill()
+                    threading.Timer(1.0, server.start).start()
+                yield response
+
+        try:
+            assert account(store_results(killing(), store=server.address)) == (600, 0, 0)
+            with psycopg.connect(server.address) as connection:
+                assert counted(connection, "prompt_evaluations") == 600
+        finally:
+            server.stop()
 
 
 def test_strangers_see_nothing_of_a_table_made_on_supabase(database: str, connection: Connection[Any]) -> None:
