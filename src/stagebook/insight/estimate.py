@@ -108,7 +108,11 @@ def estimate(
     stages = tuple(_Stage(spec, settings, given, size, past, book).estimate() for spec in specs)
     learned = max((len(past.stages.get(spec.name, ())) for spec in specs), default=0)
     seconds = predict(past.runs, size, grows=False)
-    asked = [(one.model, one.calls, one.input_tokens, one.output_tokens) for one in stages]
+    asked = [
+        (one.model, one.calls, one.input_tokens, one.output_tokens)
+        for spec, one in zip(specs, stages, strict=True)
+        if not goes_by_batch(spec, settings)  # what goes by batch is limited apart
+    ]
     limited = limited_time(asked, settings.rate_limits())
     if limited is not None:
         seconds = at_least(seconds or NOTHING, limited)
