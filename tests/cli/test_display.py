@@ -101,6 +101,22 @@ def test_who_waits_for_a_provider_is_told_where_there_is_no_terminal(monkeypatch
     assert said[0].endswith("elapsed; 41 requests wait: openai takes 3,000 requests a minute")
 
 
+def test_batches_at_their_providers_are_seen_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagebook.cli.plain_progress.BATCH_SECONDS", 0.0)
+    pipeline, said = scan(2), list[str]()
+    progress = laid_out(pipeline)
+    progress.by_batch = "by batch, at half price: label; live: none"
+    assert any(progress.by_batch in line for line in drawn(Display(progress, pipeline.check()), 80, 24))
+    progress.batches = lambda: "batch of 4,200 at openai: 1,300 done, polled 12 s ago"
+    assert any("batch of 4,200 at openai" in line for line in drawn(Display(progress, pipeline.check()), 80, 24))
+    plain = PlainProgress(progress, pipeline.check(), said.append)
+    plain.tell()
+    plain.tell()
+    assert said[0] == progress.by_batch
+    assert said.count(progress.by_batch) == 1
+    assert said[-1].endswith("elapsed; batch of 4,200 at openai: 1,300 done, polled 12 s ago")
+
+
 def test_a_stage_at_work_is_seen_however_many_there_are() -> None:
     pipeline = scan(60)
     progress = laid_out(pipeline)

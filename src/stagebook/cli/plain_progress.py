@@ -16,6 +16,9 @@ LOOK_SECONDS: Final = 0.1
 LONG_SECONDS: Final = 10.0
 """A run that has said nothing for so long says how far it is."""
 
+BATCH_SECONDS: Final = 60.0
+"""The same for one that waits for a provider's batch, which may take a day."""
+
 
 class PlainProgress:
     """Watches a run's counters.
@@ -50,7 +53,8 @@ class PlainProgress:
             if news and name not in self._told and ((stage.failed and not stage.running) or self._over(name)):
                 self._told.add(name)
                 self._tell(_summary(stage))
-        if time.monotonic() - self._last >= LONG_SECONDS:
+        long = LONG_SECONDS if self._progress.batches() is None else BATCH_SECONDS
+        if time.monotonic() - self._last >= long:
             busy = [stage for stage in self._progress.stages.values() if stage.running]
             self._tell(self._so_far(busy))
 
