@@ -103,7 +103,9 @@ def ledger() -> str:
         "Ask with `stagebook sql`, which reads and never writes. Times are microseconds since 1970, money is",
         "picodollars, hashes are BLAKE2b-128; the views show times as text and money in dollars. Every stage has",
         "views of its own beside these: `PIPELINE__STAGE`, with a column for each field of its output",
-        "([how](../howto/sql.md)).",
+        "([how](../howto/sql.md)). Types are SQLite's; [PostgreSQL](../howto/postgresql.md) has BIGINT, BYTEA and",
+        "DOUBLE PRECISION instead, in the schema `stagebook`. There `input` and `output` of `v2_pipeline_steps` are",
+        "JSON, the output is the stage's own and not the raw answer, and `payload_text(hash)` can only be selected.",
         "",
     ]
     notes = _notes()

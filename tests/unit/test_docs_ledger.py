@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -15,14 +16,14 @@ from stagebook.testing.provider_process import ProviderProcess
 ROOT = Path(__file__).resolve().parents[2]
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PIPELINE = re.compile(r"^```python file=reviews\.py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = ("costs", "sql")
+PAGES = [(kind, page) for kind in ("file", "postgresql") for page in ("costs", "sql")] + [("postgresql", "postgresql")]
 
 Typed = Callable[[str], str]
 
 
-@pytest.fixture(scope="module")
-def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typed]:
-    """Types commands in a folder where the README's pipeline was run once."""
+@pytest.fixture(scope="module", params=["file", "postgresql"])
+def typed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typed]:
+    """Types commands in a folder where the README's pipeline was run once, on each kind of ledger."""
     folder = tmp_path_factory.mktemp("docs")
     found = PIPELINE.search((ROOT / "README.md").read_text())
     assert found is not None
@@ -35,6 +36,9 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typed]:
             "OPENAI_BASE_URL": provider.base_url,
             "OPENAI_API_KEY": "any",
         }
+        if request.param == "postgresql":
+            server = request.getfixturevalue("postgres_server")
+            environment["STAGEBOOK_LEDGER"] = f"{server.address}?schema=docs{uuid4().hex[:12]}"
 
         def run(command: str) -> str:
             done = subprocess.run(
@@ -52,10 +56,11 @@ def commands(page: str) -> list[str]:
     return [line for block in SHELL.findall(text) for line in block.strip().splitlines()]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("typed", "page"), PAGES, indirect=["typed"])
 def test_the_commands_of_the_page_work_one_after_the_other(typed: Typed, page: str) -> None:
+    no_sqlite = shutil.which("sqlite3") is None or "postgresql" in typed("echo $STAGEBOOK_LEDGER")
     for command in commands(page):
-        if not command.startswith("sqlite3") or shutil.which("sqlite3") is not None:  # not every machine has it
+        if not (command.startswith("sqlite3") and no_sqlite):
             typed(command)
 
 
@@ -71,6 +76,6 @@ def test_the_pages_name_every_key_and_every_column_of_ours(typed: Typed) -> None
 
 
 def test_the_views_that_the_page_asks_hold_what_it_says(typed: Typed) -> None:
-    assert len(typed("stagebook sql --csv 'SELECT topic, mood FROM reviews__opinion'").splitlines()) == 3
+    assert len(typed("stagebook sql --csv 'SELECT DISTINCT topic, mood FROM reviews__opinion'").splitlines()) == 3
     views = {line.partition(":")[0] for line in typed("stagebook sql --views").splitlines()}
     assert views == {"reviews__lines", "reviews__opinion", "reviews__summary", "reviews__summary__complaints"}

@@ -26,6 +26,7 @@ FENCE = re.compile(r"^```", re.MULTILINE)
 ELSEWHERE = {
     "howto/any-sdk.md": "tests/engine/test_sdk_kill.py",
     "howto/costs.md": "tests/unit/test_docs_ledger.py",
+    "howto/postgresql.md": "tests/unit/test_docs_ledger.py",
     "howto/providers.md": "tests/unit/test_howto_providers.py",
     "howto/sql.md": "tests/unit/test_docs_ledger.py",
 }

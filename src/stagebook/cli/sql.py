@@ -52,7 +52,7 @@ def sql(
     Views: stage_outputs (one row per output, its text and its data), costs (one row per request), v2_pipeline_steps
     (one row per step). Every stage has a view with a column per field of its output, such as book__label_page, and one
     with a row per element for each list in it: book__label_page__words. Tables: runs, steps, attempts, outputs,
-    exchanges, and more; SELECT name FROM sqlite_master lists them.
+    exchanges, and more: docs/reference/ledger.md lists them.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other; keep one")
