@@ -109,25 +109,25 @@ def censuses(tmp_path: Path) -> Iterator[Censuses]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("model", "first"), [("openai:gpt-4.1-mini", 0), ("anthropic:claude-haiku-4-5", 1)])
+@pytest.mark.parametrize(("model", "stride"), [("openai:gpt-4.1-mini", 1), ("anthropic:claude-haiku-4-5", 2)])
 def test_batches_killed_beside_every_commit_are_submitted_once_and_paid_once(
-    censuses: Censuses, show: Callable[[str], None], seed: str, model: str, first: int
+    censuses: Censuses, show: Callable[[str], None], seed: str, model: str, stride: int
 ) -> None:
-    """Before one commit and after the next, the other way round for the other provider."""
+    """Before one commit and after the next; STAGEBOOK_SEED chooses which resumes are killed as well."""
     undisturbed = censuses.take("undisturbed", model, [])
     assert undisturbed.wrong(undisturbed) == []
     assert len({entry.batch for entry in undisturbed.bill.charged if entry.batch}) == 3
     wrong: dict[str, list[str]] = {}
     number, kills, late = 0, 0, 0
     while late < len(SIDES):
-        number += 1
-        side = SIDES[(number + first) % len(SIDES)]
+        number += stride
+        side = SIDES[number // stride % len(SIDES)]
         draw = random.Random(f"{seed}/{number}/{side}")
         again: list[tuple[int, Side]] = [(draw.randint(1, 12), draw.choice(SIDES))] * (draw.random() < SHARE_AGAIN)
         census = censuses.take(f"{number}-{side}", model, [(number, side), *again])
         kills += census.killed
         late = 0 if census.killed else late + 1
         wrong |= {f"{side} commit {number}, then {again}": found} if (found := census.wrong(undisturbed)) else {}
-    show(f"batches of {model}: {kills} kills beside {number - late} commits, {len(wrong)} wrong")
+    show(f"batches of {model}: {kills} kills beside {number - late * stride} commits, {len(wrong)} wrong")
     assert wrong == {}
-    assert kills > 15
+    assert kills > 12

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from stagebook import Complaint, Key, Llm, Pipeline, Text
 from stagebook.door.batch_member import Member
+from stagebook.door.retry import RetryPolicy
 from stagebook.engine.drive import PAUSED, Stop
 from stagebook.engine.progress import Progress
 from stagebook.engine.session import Site, carry_on
@@ -298,6 +299,40 @@ async def test_answers_of_steps_that_no_longer_ask_are_recorded_and_paid_all_the
     assert (await bench.carry_on(run, other)).finished
     assert len(batches(bench)) == 2
     await is_paid_once(bench, run)
+
+
+async def test_what_was_uploaded_and_is_not_asked_any_more_is_not_paid_for(bench: Any) -> None:
+    """No batch was made before the template was changed: nothing of the old words is handed in."""
+    bench.provider.use(Script(batches=BatchFaults(busy_creations=(1, 2, 3, 4))))
+    run = await asked(bench, asking(), 3, retry=RetryPolicy(tries=1))
+    assert (await bench.carry_on(run, asking())).failed
+    changed = Pipeline("asking", input=Given, model=CHAT)
+
+    @changed.stage()
+    def questions(given: Given) -> Iterator[Question]:
+        for number in range(1, given.count + 1):
+            yield Question(number=number)
+
+    @changed.prompt(each=Question, text="Other words {{ question.number }}.", returns=Answer)
+    def answer(question: Question) -> None: ...
+
+    bench.provider.use(Script())
+    run = await bench.ledger.run(run.run_id)
+    assert (await bench.carry_on(run, changed)).finished
+    assert len(bench.provider.bill.charged) == 3
+    assert all("Other words" in request.text for request in bench.provider.requests)
+    await is_paid_once(bench, run)
+
+
+async def test_a_run_whose_bodies_were_purged_asks_again(bench: Any) -> None:
+    bench.provider.use(Script(rules=(Rule(contains="Question 2.", faults=(ErrorStatus(status=400, times=1),)),)))
+    pipeline = asking(on_error="collect")
+    run = await asked(bench, pipeline, 3)
+    await bench.carry_on(run, pipeline)
+    await bench.ledger.upkeep.purge_bodies([(run.id, run.run_id)])
+    run = await bench.ledger.run(run.run_id)
+    assert (await bench.carry_on(run, pipeline)).finished
+    assert set((await bench.steps(run)).values()) == {"completed"}
 
 
 async def test_a_budget_pauses_before_a_batch_could_pass_it(bench: Any) -> None:

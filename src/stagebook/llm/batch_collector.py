@@ -178,7 +178,11 @@ class Collector:
         try:
             if restored:
                 await self._attached()
-            left = not await self._see_through(batch)
+                if batch.handle is None and batch.doubtful:
+                    await self.desk.look_up(batch)
+                if batch.handle is None:
+                    self._drop_unwanted(batch)
+            left = bool(batch.entries) and not await self._see_through(batch)
         except asyncio.CancelledError:
             left = True
             raise
@@ -264,6 +268,14 @@ class Collector:
             self._open.pop(member.key, None)
         else:
             self._answered[member.key] = outcome._replace(recorded=True)
+
+    def _drop_unwanted(self, batch: Batch) -> None:
+        """Leave out of a batch that was never made what no step asks any more; what was uploaded holds it all."""
+        unwanted = [exchange for exchange in batch.entries if exchange not in self._waiting]
+        for exchange in unwanted:
+            self._open.pop(batch.entries.pop(exchange)[0].key, None)
+        if unwanted:
+            batch.file, batch.total = None, len(batch.entries)
 
     async def _attached(self) -> None:
         """Let the steps of an earlier drive's batch come and wait for it."""

@@ -111,7 +111,7 @@ class Desk:
         creation = self.format.create(self.endpoint, batch.file, entries, self.run_id)._replace(model=self.model)
         failures = 0
         while batch.handle is None:
-            if batch.doubtful and await self._look_up(batch):
+            if batch.doubtful and await self.look_up(batch):
                 break
             if stopping():
                 raise asyncio.CancelledError
@@ -127,7 +127,7 @@ class Desk:
                 await self._doubt(batch, creation)
                 wait = self.retry.delay(failures, error.retry_after, self.rng)
                 if wait is None:
-                    if await self._look_up(batch):
+                    if await self.look_up(batch):
                         break
                     raise
                 await asyncio.sleep(wait)
@@ -191,7 +191,7 @@ class Desk:
         """Have the provider end a batch before its time; says whether it will."""
         with contextlib.suppress(ProviderError):
             if batch.handle is None and batch.doubtful:
-                await self._look_up(batch)
+                await self.look_up(batch)
             if batch.handle is not None:
                 await self._send(self.format.cancel(self.endpoint, batch.handle), settled=False)
                 return True
@@ -210,8 +210,12 @@ class Desk:
         found = await self.ledger.query(_UNANSWERED, (self.journal.run, creation.digest()))
         batch.doubtful = [int(str(exchange)) for (exchange,) in found.rows]
 
-    async def _look_up(self, batch: Batch) -> bool:
-        """Look through the provider's list for a batch that an unanswered creation may have made."""
+    async def look_up(self, batch: Batch) -> bool:
+        """Look through the provider's list for a batch that an unanswered creation may have made.
+
+        Raises:
+            ProviderError: The list could not be had.
+        """
         since = batch.submitted_at / _MICROSECONDS - SKEW
         after: str | None = None
         found: Listed | None = None
@@ -227,6 +231,7 @@ class Desk:
                 ExchangeLost(one, "the provider's list of batches does not have it: it was not made", False, at)
                 for one in batch.doubtful
             )
+            batch.doubtful = []
             return False
         batch.handle = found.state.handle
         body = orjson.dumps({"id": batch.handle, "found_in": "the provider's list of batches"})

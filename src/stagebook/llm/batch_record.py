@@ -140,9 +140,10 @@ class _Reader:
         found: dict[str, Batch] = {}
         for row in rows:
             if row.url.endswith(_UPLOADS):
-                if row.is_answered:
-                    file = self._format.uploaded(await self._answer(row))
-                    found[file] = await self._held(row, file)
+                body, answer = await self._request(row), await self._answer(row)
+                if row.is_answered and body is not None and answer is not None:
+                    file = self._format.uploaded(answer)
+                    found[file] = self._holding(row, body, file)
                 continue
             body = await self._request(row)
             file_of = None if body is None else self._format.file_of(body)
@@ -162,6 +163,8 @@ class _Reader:
                 batch.doubtful.append(row.exchange)
             return
         answer = await self._answer(row)
+        if answer is None:
+            return
         try:
             batch.handle = self._format.state(answer).handle
         except Unreadable:
@@ -170,10 +173,6 @@ class _Reader:
         self.handles.add(batch.handle)
         guessed = b'"found_in"' in answer
         batch.doubtful = [row.exchange] if guessed else []
-
-    async def _held(self, row: _Row, file: str) -> Batch:
-        body = await self._request(row)
-        return self._holding(row, body or b"", file)
 
     def _holding(self, row: _Row, body: bytes, file: str | None) -> Batch:
         """Read which requests a recorded body holds; kept are those that have no answer yet."""
@@ -190,13 +189,18 @@ class _Reader:
         return Batch(entries, total, row.sent_at, file)
 
     async def _request(self, row: _Row) -> bytes | None:
+        """Read a request; None where it was purged, and with it what was to come of it."""
         try:
             return await self._ledger.request_body(row.exchange)
-        except NotFound:  # purged
+        except NotFound:
             return None
 
-    async def _answer(self, row: _Row) -> bytes:
-        return b"{}" if row.response is None else await self._ledger.payload(row.response)
+    async def _answer(self, row: _Row) -> bytes | None:
+        """Read an answer; None where there is none, or none any more."""
+        try:
+            return None if row.response is None else await self._ledger.payload(row.response)
+        except NotFound:
+            return None
 
 
 def _latest_only(going: list[Going]) -> tuple[Going, ...]:
