@@ -171,7 +171,10 @@ def key_of(*parts: str | None) -> str:
     """Hash what a result is known by; None is something else than an empty text, and no two lists of parts are one."""
     encoded = [b"" if part is None else part.encode("utf-8", "replace") for part in parts]
     sizes = ["-" if part is None else str(len(data)) for part, data in zip(parts, encoded, strict=True)]
-    return blake2b(b"".join([",".join(sizes).encode(), b"\0", *encoded]), digest_size=KEY_BYTES).hexdigest()
+    hasher = blake2b(",".join(sizes).encode() + b"\0", digest_size=KEY_BYTES)
+    for data in encoded:
+        hasher.update(data)
+    return hasher.hexdigest()
 
 
 def _storable(text: str) -> bool:

@@ -62,7 +62,8 @@ class SqliteStore:
     def __init__(self, path: Path, name: TableName, heading: Heading) -> None:
         if name.schema is not None:
             raise StoreError(f"SQLite has no schemas; write {name.table} for {name}")
-        self._path, self._name, self._heading = path, name, heading
+        self._path, self._name = path, name
+        self._shared = (heading.experiment_name, orjson.dumps(heading.tags).decode())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # chunks may be kept from different threads, one after the other
@@ -180,22 +181,18 @@ class SqliteStore:
 
     def _write(self, record: Record, found: dict[str, bool]) -> int | str | None:
         """Write one row; None where it is there already."""
-        values = self._values(record)
+        row: tuple[object, ...]
+        if self._has_key:
+            row = (*record[:9], *self._shared, record.key)
+        else:
+            metadata = orjson.dumps({**orjson.loads(record.metadata), KEY: record.key}).decode()
+            row = (*record[:8], metadata, *self._shared)
         if record.key not in found:
-            given = [values[one] for one in (*_WRITTEN, *([KEY] if self._has_key else []))]
-            row = self._database.execute(self._insert, given).fetchone()
+            written = self._database.execute(self._insert, row).fetchone()
         elif record.success and not found[record.key]:
-            given = [*(values[one] for one in _ANSWER), record.key]
-            row = self._database.execute(self._mend, given).fetchone()
+            given = dict(zip(_WRITTEN, row, strict=False))
+            answer = [*(given[one] for one in _ANSWER), record.key]
+            written = self._database.execute(self._mend, answer).fetchone()
         else:
             return None
-        return None if row is None else row[0]
-
-    def _values(self, record: Record) -> dict[str, object]:
-        values: dict[str, object] = record._asdict()
-        values["experiment_name"] = self._heading.experiment_name
-        values["tags"] = orjson.dumps(self._heading.tags).decode()
-        values[KEY] = values.pop("key")
-        if not self._has_key:
-            values["metadata"] = orjson.dumps({**orjson.loads(record.metadata), KEY: record.key}).decode()
-        return values
+        return None if written is None else written[0]
