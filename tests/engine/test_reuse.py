@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
+import orjson
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 from tests.engine.conftest import QUICK
 
-from stagebook import Complaint, Key, Pipeline
+from stagebook import Call, Complaint, Key, Pipeline
 from stagebook.engine.drive import Stop
 from stagebook.engine.session import carry_on
 from stagebook.engine.settings import Settings
@@ -241,3 +242,73 @@ async def test_other_pipelines_and_stages_have_answers_of_their_own(bench: Any) 
     other = labelling(name="others")
     run, _ = await bench.run(other, Given(words=["a"]), reuse=True)
     assert (asked(bench), await taken_over(bench, run)) == (2, [])
+
+
+class Forbidding(BaseModel, extra="forbid"):
+    word: str
+    length: int
+
+    @computed_field
+    @property
+    def loud(self) -> str:
+        return self.word.upper()
+
+
+class Told(Label):
+    call: Call = Call()
+
+
+async def test_an_answer_with_computed_fields_is_taken_over_where_its_model_forbids_more(bench: Any) -> None:
+    pipeline = labelling(returns=Forbidding, check=None)
+    await bench.run(pipeline, Given(words=["a"]))
+    run, _ = await bench.run(pipeline, Given(words=["a"]), reuse=True)
+    assert (asked(bench), len(await taken_over(bench, run))) == (1, 1)
+
+
+async def test_a_complaint_that_asking_would_have_mended_is_not_let_go(bench: Any) -> None:
+    def softly(made: Label, word: Word) -> None:
+        if made.length > word.longest:
+            raise Complaint("too long", insist=False)
+
+    pipeline = labelling(check=softly)
+    await bench.run(pipeline, Given(words=["a"]))
+    bench.provider.use(Script(rules=(Rule(answer={"word": "w", "length": 1}),)))
+    run, _ = await bench.run(pipeline, Given(words=["a"], longest=2), reuse=True)
+    assert asked(bench) == 2
+    assert await taken_over(bench, run) == []
+
+
+async def test_what_was_let_go_before_is_let_go_again(bench: Any) -> None:
+    def softly(made: Label, word: Word) -> None:
+        if made.length > word.longest:
+            raise Complaint("too long", insist=False)
+
+    pipeline = labelling(check=softly, tries=1)
+    await bench.run(pipeline, Given(words=["a"], longest=2))
+    run, _ = await bench.run(pipeline, Given(words=["a"], longest=2), reuse=True)
+    assert (asked(bench), len(await taken_over(bench, run))) == (1, 1)
+
+
+async def test_an_answer_taken_over_tells_whom_this_run_asks(bench: Any) -> None:
+    pipeline = labelling(returns=Told, check=None)
+    await bench.run(pipeline, Given(words=["a"]), model=f"{MINI}|{STAND_IN}")
+    run, _ = await bench.run(pipeline, Given(words=["a", "b"]), reuse=True)
+    calls = [orjson.loads(data)["call"] for data in (await bench.outputs(run, "label")).values()]
+    assert {one["asked"] for one in calls} == {MINI}
+    assert len({one["model"] for one in calls}) == 1
+    assert all(one["input_tokens"] and one["cost_usd"] for one in calls)
+
+
+async def test_an_answer_from_before_its_model_told_of_calls_tells_of_its_call(bench: Any) -> None:
+    class Before(Label): ...
+
+    class After(Label):
+        call: Call = Call()
+
+    Before.__name__ = After.__name__ = "Label"  # what is sent is the same: nobody asks for the call
+    await bench.run(labelling(returns=Before, check=None), Given(words=["a"]))
+    run, _ = await bench.run(labelling(returns=After, check=None), Given(words=["a"]), reuse=True)
+    assert (asked(bench), len(await taken_over(bench, run))) == (1, 1)
+    (data,) = (await bench.outputs(run, "label")).values()
+    call = orjson.loads(data)["call"]
+    assert (call["asked"], call["input_tokens"]) == (MINI, bench.provider.bill.charged[0].input_tokens)

@@ -12,7 +12,8 @@ from stagebook.model.usage import dollars
 
 _LAST: Final = """
 SELECT coalesce(model_returned, model, ''), input_tokens, output_tokens, cost, sent_at, received_at, finish_reason
-FROM exchanges WHERE run = ? AND step = ? AND kind IN ('model', 'poll') AND received_at IS NOT NULL
+FROM exchanges
+WHERE run = (SELECT run FROM steps WHERE id = ?) AND step = ? AND kind IN ('model', 'poll') AND received_at IS NOT NULL
     AND state IN ('received', 'parsed') AND http_status BETWEEN 200 AND 299
 ORDER BY received_at DESC, id DESC LIMIT 1
 """
@@ -25,9 +26,7 @@ async def with_call(value: BaseModel, field: str, asked: str, journal: Journal, 
     """
     last = journal.last
     if last is None:
-        await ledger.write()
-        table = await ledger.query(_LAST, (journal.run, journal.step))
-        call = _of_row(asked, *table.rows[0]) if table.rows else Call(asked=asked)
+        call = await recorded_call(asked, journal.step or 0, ledger)
     else:
         charge = last.charge
         call = _call(
@@ -41,6 +40,19 @@ async def with_call(value: BaseModel, field: str, asked: str, journal: Journal, 
             charge.finish_reason if charge is not None else None,
         )
     return value.model_copy(update={field: call})
+
+
+async def recorded_call(asked: str, step: int, ledger: Ledger) -> Call:
+    """Read what the ledger knows of the call that brought a step's answer.
+
+    Args:
+        asked: The model that the stage asks.
+        step: Id of the step.
+        ledger: Where it is.
+    """
+    await ledger.write()
+    table = await ledger.query(_LAST, (step, step))
+    return _of_row(asked, *table.rows[0]) if table.rows else Call(asked=asked)
 
 
 def _of_row(

@@ -17,10 +17,12 @@ class Handover:
 
     Args:
         waiter: Resolved with None when what was written is durable.
+        outlasts: Whether it is still resolved where who waits is cancelled, for who waits on.
     """
 
-    def __init__(self, waiter: asyncio.Future[Any]) -> None:
+    def __init__(self, waiter: asyncio.Future[Any], *, outlasts: bool = False) -> None:
         self._waiter = waiter
+        self._outlasts = outlasts
         self._lock = threading.Lock()
         self._abandoned = False
         self._written = False
@@ -33,7 +35,7 @@ class Handover:
     @property
     def wanted(self) -> bool:
         """Whether anybody waits for it."""
-        return not self._waiter.cancelled()
+        return not (self._abandoned or self._waiter.cancelled())
 
     async def taken(self) -> Any:
         """Wait for the end; None when it is durable, or what was given.
@@ -42,7 +44,7 @@ class Handover:
             BaseException: What the thread or the ledger failed with.
         """
         try:
-            return await self._waiter
+            return await (asyncio.shield(self._waiter) if self._outlasts else self._waiter)
         except asyncio.CancelledError:
             with self._lock:
                 self._abandoned = True

@@ -6,20 +6,22 @@ from typing import NamedTuple, Self
 from pydantic import BaseModel, ValidationError
 
 from stagebook.definition.graph import StageSpec
+from stagebook.engine.calls import recorded_call
 from stagebook.ledger.fingerprints import Fingerprints
 from stagebook.ledger.store import Ledger
 from stagebook.llm.client import LENIENTLY
 from stagebook.llm.fallback import answered_by
 from stagebook.llm.providers import alternatives
-from stagebook.llm.reading import kept, read_kept
+from stagebook.llm.reading import kept, read_kept, read_whole
 from stagebook.model.errors import Complaint
 from stagebook.model.records import Made, Run, Step
 
 OWN = frozenset({"stage", "reuse"})
 """Who made what can be taken over: not what a person changed, which is meant for the run where it was changed."""
 
-Check = Callable[[BaseModel], Awaitable[list[str]]]
-"""Lets a stage's checks look at a value; gives their warnings, raises Complaint."""
+Check = Callable[[BaseModel, bool], Awaitable[list[str]]]
+"""Lets a stage's checks look at a value, told whether complaints that do not insist are let go; gives their warnings,
+raises Complaint."""
 
 
 class TakenOver(NamedTuple):
@@ -85,12 +87,23 @@ class Reuse:
             value = None if made is None else self._value(spec, made, alternatives(model))
             if made is not None and value is not None:
                 try:
-                    warnings = list(made.warnings) if _was_let_go(made) else [*_of_stand_in(made), *await check(value)]
-                    return TakenOver(step, kept(value), warnings)
+                    said = [] if _was_let_go(made) else await check(value, bool(made.warnings))
+                    warnings = list(made.warnings) if _was_let_go(made) else [*_of_stand_in(made), *said]
+                    return TakenOver(step, kept(await self._of_this_run(spec, value, model, step)), warnings)
                 except Complaint:
                     pass
             self._taken.discard(step)
         return None
+
+    async def _of_this_run(self, spec: StageSpec, value: BaseModel, model: str, step: int) -> BaseModel:
+        """Have an answer that tells of its call tell whom this run asks, and of the call even where it did not yet."""
+        field = spec.prompt.call_field if spec.prompt is not None else None
+        if field is None:
+            return value
+        call = getattr(value, field)
+        if not call.model:
+            call = await recorded_call(model, step, self._ledger)
+        return value.model_copy(update={field: call.model_copy(update={"asked": model})})
 
     def _value(self, spec: StageSpec, made: Made, models: Sequence[str]) -> BaseModel | None:
         """Read an output as the stage's model is now; None where this run would not have accepted it."""
@@ -100,7 +113,7 @@ class Reuse:
         if not all(answered_by(warning, models) for warning in _of_stand_in(made)):
             return None
         try:
-            return read_kept(spec.output, made.data) if let_go else spec.output.model_validate_json(made.data)
+            return read_kept(spec.output, made.data) if let_go else read_whole(spec.output, made.data)
         except ValidationError:
             return None
 

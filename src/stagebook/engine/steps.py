@@ -17,6 +17,7 @@ from stagebook.door.journal import Journal
 from stagebook.door.stage import StageDoor
 from stagebook.engine.bind import Binder, Bound
 from stagebook.engine.calls import with_call
+from stagebook.engine.commit import Commit
 from stagebook.engine.fingerprint import of_computing, of_prompt
 from stagebook.engine.handover import Handover
 from stagebook.engine.items import ItemKeeper
@@ -27,7 +28,7 @@ from stagebook.engine.reuse import Reuse
 from stagebook.engine.settings import Settings
 from stagebook.engine.threads import StageThreads
 from stagebook.ledger.clock import now
-from stagebook.ledger.facts import OutputMade, StepEnded, StepStarted
+from stagebook.ledger.facts import OutputMade, StepEnded, StepStarted, Unit
 from stagebook.ledger.store import Ledger
 from stagebook.llm.client import ModelClient
 from stagebook.llm.reading import kept, read_json, read_text, relaxed_value
@@ -117,9 +118,8 @@ class StepRunner:
                 if isinstance(behind, WriteRefused | LedgerError):
                     raise behind from None
                 ours = isinstance(failure, TimeoutError) and limit is not None and limit.expired()
-                if ours and work.unit is not None:  # it was made in time, and only its commit took longer
-                    await self._crew.ledger.write()
-                    return self._written(work, work.unit)
+                if ours and work.commit is not None:  # it was made in time, and only its commit took longer
+                    return await work.commit.durable()
                 late = f"{name(key)} took longer than its timeout of {spec.policy.timeout or 0:g} s"
                 error = StageFailed(late if ours else _told(key, failure, behind))
             final = attempt == first + spec.policy.attempts - 1 or not isinstance(error, StageFailed)
@@ -182,7 +182,8 @@ class StepRunner:
         So the event loop is woken once, when all of it is durable, and not a second time in between.
         """
         ledger, function = self._crew.ledger, work.spec.function
-        handover = Handover(asyncio.get_running_loop().create_future())
+        waiter = asyncio.get_running_loop().create_future()
+        handover = Handover(waiter, outlasts=work.limited)
         unit: list[_Unit] = []
 
         def job() -> Callable[[], None]:
@@ -201,7 +202,8 @@ class StepRunner:
         try:
             skipped = await handover.taken()
         except asyncio.CancelledError:
-            work.unit = unit[0] if handover.written else None
+            if handover.written:
+                work.commit = Commit(waiter, lambda: self._written(work, unit[0]))
             raise
         if isinstance(skipped, Skip):
             return await self._end(work, StepStatus.SKIPPED, reason=skipped.reason)
@@ -244,7 +246,7 @@ class StepRunner:
         self._start(work, fingerprint, bound)
         if crew.reuse is not None and not work.journal.answered:
             taken = await crew.reuse.find(
-                spec, fingerprint, model, lambda value: self._checked(spec, value, bound.values)
+                spec, fingerprint, model, lambda value, last: self._checked(spec, value, bound.values, last=last)
             )
             if taken is not None:
                 crew.progress.stages[spec.name].reused += 1
@@ -324,9 +326,19 @@ class StepRunner:
         self, work: "_Work", data: bytes, warnings: list[str], reused_from: int | None = None
     ) -> StepStatus:
         """Write an output and that its step is completed, as one unit."""
-        work.unit = unit = self._unit(work, data, warnings, reused_from)
-        await self._crew.ledger.write(*work.journal.held(), *unit.facts)
-        return self._written(work, unit)
+        unit = self._unit(work, data, warnings, reused_from)
+        return await self._commit(work, unit.facts, lambda: self._written(work, unit))
+
+    async def _commit(self, work: "_Work", facts: Unit, then: Callable[[], StepStatus]) -> StepStatus:
+        """Write what a step came to, and take note once it is durable."""
+        ledger, facts = self._crew.ledger, (*work.journal.held(), *facts)
+        if not work.limited:
+            await ledger.write(*facts)
+            return then()
+        waiter = asyncio.get_running_loop().create_future()
+        ledger.hand_in(waiter, *facts)
+        work.commit = Commit(waiter, then)
+        return await work.commit.durable()
 
     def _unit(self, work: "_Work", data: bytes, warnings: list[str], reused_from: int | None = None) -> "_Unit":
         """Make the facts of a completed step; of an output that is live already, none."""
@@ -375,10 +387,13 @@ class StepRunner:
         crew = self._crew
         said = tuple(work.warnings)
         ended = StepEnded(work.step, crew.run, crew.fence, work.attempt, status, now(), reason, kind, said, final=final)
-        await crew.ledger.write(*work.journal.held(), ended)
-        if final:
-            crew.progress.warnings.extend(f"{name(work.key)}: {warning}" for warning in said)
-        return status
+
+        def then() -> StepStatus:
+            if final:
+                crew.progress.warnings.extend(f"{name(work.key)}: {warning}" for warning in said)
+            return status
+
+        return await self._commit(work, (ended,), then)
 
 
 @dataclass(slots=True)
@@ -393,8 +408,13 @@ class _Work:
     started: bool = False
     warnings: list[str] = field(default_factory=list)
     """What its function warned of."""
-    unit: "_Unit | None" = None
+    commit: Commit | None = None
     """What it came to, once that is with the ledger."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether it may run out of time."""
+        return self.spec.policy.timeout is not None
 
     def warn(self, text: str) -> None:
         """Implement `stagebook.Warn`."""

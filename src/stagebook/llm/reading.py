@@ -2,7 +2,6 @@
 
 import math
 import re
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -193,19 +192,31 @@ def _without_constraints(node: Any) -> Any:
 def read_kept(model: type[BaseModel], data: bytes) -> BaseModel:
     """Read back an output: strictly, or without sizes and ranges for one that was accepted leniently.
 
-    Computed fields are kept, too, and a model that forbids what it does not name would refuse its own.
-
     Raises:
         ValidationError: The data is not of that model's shape.
     """
     try:
+        return read_whole(model, data)
+    except ValidationError as error:
+        try:
+            value: BaseModel = relaxed(model).validate_json(data, extra="ignore")
+        except ValidationError:
+            raise error from None
+        return value
+
+
+def read_whole(model: type[BaseModel], data: bytes) -> BaseModel:
+    """Read back an output, strictly.
+
+    Computed fields are kept, too, and a model that forbids what it does not name would refuse its own.
+
+    Raises:
+        ValidationError: The data is not what the model demands.
+    """
+    try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        first = error
-    with suppress(ValidationError):
-        return model.model_validate_json(data, extra="ignore")
-    try:
-        value: BaseModel = relaxed(model).validate_json(data, extra="ignore")
-    except ValidationError:
-        raise first from None
-    return value
+        try:
+            return model.model_validate_json(data, extra="ignore")
+        except ValidationError:
+            raise error from None
