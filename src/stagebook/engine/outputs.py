@@ -18,6 +18,8 @@ from stagebook.model.records import OutputRef
 CACHE_BYTES = 64 * 1024 * 1024
 """Most bytes of outputs kept in memory; older ones are read from the ledger again."""
 
+_ESCAPED_NUL = rb"\u0000"
+
 
 class Live(NamedTuple):
     """A live output, without its data."""
@@ -86,6 +88,8 @@ class Outputs:
 
     def _keep(self, output: int, data: bytes) -> None:
         if output in self._cache or len(data) > CACHE_BYTES // 4:
+            return
+        if _ESCAPED_NUL in data:  # the ledger keeps it otherwise, and that is what a resumed stage would read
             return
         self._cache[output] = data
         self._cached += len(data)
