@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stagebook_pipelines.prompt_batch.evaluation.bleu import CorpusBleu, bleu, bleu_counted
-from stagebook_pipelines.prompt_batch.evaluation.choice import choice
+from stagebook_pipelines.prompt_batch.evaluation.choice import choice, chosen
 from stagebook_pipelines.prompt_batch.evaluation.json_validity import json_schema
 from stagebook_pipelines.prompt_batch.evaluation.matching import exact_match, normalised_match, token_f1
 from stagebook_pipelines.prompt_batch.evaluation.metric import Sample
@@ -219,6 +219,49 @@ def test_a_reference_is_told_to_be_a_number() -> None:
 )
 def test_the_chosen_letter_is_found(said: str, expected: int) -> None:
     assert choice(said, ["B"], QUESTION) == expected
+
+
+@pytest.mark.parametrize("letter", list("ABDHI"))
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{}\n\nThat is because of the text.",
+        "**{}**\n\nExplanation: C is wrong.",
+        "({}).\nThe answer is not that of C.",
+        "{} is the correct answer.",
+        "{} is correct, not C.",
+        "{} is clearly the best choice",
+        "The text says so.\n{} is right.",
+        "The answer is ({}) because it barks",
+    ],
+    ids=range(8),
+)
+def test_every_letter_is_seen_alike(letter: str, said: str) -> None:
+    assert chosen(said.format(letter)) == letter
+
+
+@cases(
+    {
+        "A dog is the correct answer.": None,
+        "Answer: A dog, I think": None,
+        "A because x": "A",
+        "Answer: A because x": "A",
+        "A - it barks": "A",
+        "A is not the correct answer": None,
+        "A is less likely than B": "B",
+        "A, B and C are all right": None,
+        "A, as said": "A",
+        "correct answer: I think B": "B",
+        "The answer is I think so": None,
+        "I, because I say so": None,
+        "I would be right to say C": "C",
+        "The answer is I.": "I",
+        "I is the correct answer.": "I",
+        "I\n\nBecause of the ninth.": "I",
+    }
+)
+def test_neither_the_article_nor_the_pronoun_is_a_letter(said: str, expected: str | None) -> None:
+    assert chosen(said) == expected
 
 
 def test_an_option_may_be_referred_to_by_letter_and_text_or_by_its_text() -> None:

@@ -19,8 +19,21 @@ _ANSWER_IS = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(
-    r"(?:\\boxed\{)?(?:\\text\{)?[\s(\[*_\"'$]{0,6}(?:([A-J])\b(?!['\u2019]\w)|([a-j])(?=[)\].,*_\"'}]|\s*$))"
+    r"(?:\\boxed\{)?(?:\\text\{)?[\s(\[*_\"'$]{0,6}(?:([A-HJ])\b(?!['\u2019-]\w)"
+    r"|(I)(?=[)\].*_\"'}]|[ \t]{0,8}(?:\n|$))|([a-j])(?=[)\].,*_\"'}]|\s*$))"
 )
+_FIRST_LINE = re.compile(r"[\s(\[*_\"'{$]{0,8}([A-Ja-j])[ \t)\].:*_\"'}$]{0,8}(?:\n|$)")
+_BEGINNING = re.compile(  # `A is the correct answer`, `A, because`; neither `A dog is`, `A is wrong` nor `A, B and C`
+    r"[\s(\[*_\"'{]{0,8}(I(?=\s{1,4}is\b)|[A-HJ])[*_\"')\]]{0,4}"
+    r"(?:\s{1,4}(?:because|since|due to)\b"
+    r"|,(?!\s{0,4}(?:(?:and|or)\s{1,4})?[A-J]\b)"
+    r"|\s{1,4}[-\u2013\u2014]\s|\s{0,4}\u2014"
+    r"|\s{1,4}(?:is|was|must be|would be|seems|appears)\b"
+    r"(?:\s{1,4}(?!(?:not|never|less|least|hardly|wrong|incorrect|false)\b)[\w'-]{1,30}){0,6}?"
+    r"\s{1,4}(?:correct|right|best|true|answer|choice|option|accurate|appropriate|likely)\b)"
+)
+_ARTICLE = re.compile(r"\s{1,4}(?!(?:is|was|because|since|as|due|and|or|but|not|with|for)\b)[a-z]")
+"""What follows upon an `A` that begins a sentence and is an article."""
 _BOXED = re.compile(r"\\boxed\{(?:\\text\{)?\(?([A-Ja-j])\b")
 _ALONE = re.compile(r"(?<![\w'\u2019.])\(?([B-HJ])\b(?!['\u2019]\w)|\(([AI])\)|\*\*([AI])\*\*|(?<=[a-z] )(A)\b")
 
@@ -55,9 +68,9 @@ def choice(answer: str, references: Sequence[str], prompt: str = "") -> float | 
 def chosen(answer: str, options: Mapping[str, str] | None = None) -> str | None:
     r"""Find the letter that an answer chooses.
 
-    The first that applies: the option's own text; a letter in the last `\boxed{}`; after the last `answer is`, a
-    letter or the option's text; a letter that the answer begins with; the letter of its last line; the only letter
-    that is mentioned.
+    The first that applies: a letter alone on the first line; the option's own text; a letter in the last `\boxed{}`;
+    after the last `answer is`, a letter or the option's text; a letter that the answer begins with; the letter of its
+    last line; the only letter that is mentioned. The article `A` and the pronoun `I` are no letters.
 
     Args:
         answer: What the model said.
@@ -67,6 +80,8 @@ def chosen(answer: str, options: Mapping[str, str] | None = None) -> str | None:
         The letter in upper case; None where nothing is chosen, or several options are.
     """
     plain = without_invisible(answer).strip()
+    if found := _FIRST_LINE.match(plain):
+        return found[1].upper()
     texts = {text: letter for letter, text in (options or {}).items() if text}
     if letter := texts.get(normalise(plain)):
         return letter
@@ -76,7 +91,7 @@ def chosen(answer: str, options: Mapping[str, str] | None = None) -> str | None:
         return letter
     last_line = plain[plain.rfind("\n") + 1 :]
     for part in (plain, last_line):
-        if found := _LEADING.match(part):
+        if found := _LEADING.match(part) or _BEGINNING.match(part):
             return found[1].upper()
     mentioned: set[str] = set()
     for found in _ALONE.finditer(plain):
@@ -94,9 +109,15 @@ def is_option(reference: str) -> bool:
 def _told(plain: str, texts: Mapping[str, str]) -> str | None:
     """The option after the last phrase that announces one."""
     for phrase in reversed([*_ANSWER_IS.finditer(plain)][-_MOST_LETTERS:]):
-        if found := _NAMED.match(plain, phrase.end()):
-            return str(found[1] or found[2]).upper()
+        found = _NAMED.match(plain, phrase.end())
+        if found and not (_ends_a_clause(phrase) and found[1] == "A" and _ARTICLE.match(plain, found.end())):
+            return str(found[1] or found[2] or found[3]).upper()
         line = plain[phrase.end() : phrase.end() + _REACH].partition("\n")[0]
         if letter := texts.get(normalise(line)):
             return letter
     return None
+
+
+def _ends_a_clause(phrase: "re.Match[str]") -> bool:
+    """Whether a sentence begins after the phrase, so that the next word is written with a capital: `Answer: A dog`."""
+    return phrase[0].rstrip(" *_\n\t").endswith((":", "="))
