@@ -231,6 +231,9 @@ REFUSED: Mapping[str, tuple[dict[str, Any], type[StagebookError], str]] = {
     "nothing is asked": ({"body": {"q": "hello"}}, InputError, "nothing that is sent"),
     "a conversation in a text": ({"body": "so: {{ messages }}"}, InputError, "is a list, not a text"),
     "a conversation in the address": ({"url": URL + "?{{ messages }}"}, InputError, "write {{ prompt }}"),
+    "a host that is asked for": ({"url": "https://{{ prompt }}/ask"}, InputError, "not for a prompt to say"),
+    "a host that goes on": ({"url": "https://api.example.com{{ prompt }}"}, InputError, "not for a prompt to say"),
+    "a secret address that goes on": ({"url": "env:BASE{{ prompt }}"}, InputError, "not for a prompt to say"),
     "a GET with a body": ({"method": "GET", "body": {}}, InputError, "which a GET has not"),
     "a GET that asks nothing": ({"method": "GET"}, InputError, "nothing that is sent"),
     "a form of lists": (
@@ -266,6 +269,38 @@ def test_a_budget_is_kept_where_price_and_limit_are_told() -> None:
     free = WorstCases(PriceBook({("endpoint", "mine"): given_rate("0/0")}), {"mine": Endpoint(url=URL)})
     free.check("endpoint:mine", None)
     assert free.of(codec().request(asking("Why?"))) == 0
+
+
+def test_a_form_tells_its_longest_answer_as_well() -> None:
+    form = Endpoint(
+        url=URL,
+        body={"q": "{{ prompt }}", "max_tokens": 10},
+        headers={"content-type": "application/x-www-form-urlencoded"},
+    )
+    worst = WorstCases(PriceBook({("endpoint", "mine"): given_rate("0/1")}), {"mine": form})
+    worst.check("endpoint:mine", None)
+    assert worst.of(PlainEndpoint("mine", form).request(asking("Why?"))) == 10 * 10**6
+    yes = Endpoint(url=URL, body={"prompt": "{{ prompt }}", "max_tokens": True})
+    with pytest.raises(UsageError, match="write max_tokens into its body"):
+        WorstCases(PriceBook({("endpoint", "mine"): given_rate("0/1")}), {"mine": yes}).check("endpoint:mine", None)
+
+
+@pytest.mark.parametrize("step", [".", ".."])
+def test_what_is_asked_leads_nowhere_else(step: str) -> None:
+    with pytest.raises(InputError, match="means another address"):
+        codec(url=URL + "/{{ prompt }}/go", method="GET").request(asking(step))
+    assert codec(url=URL + "/{{ prompt }}/go", method="GET").request(asking("../x")).url == f"{URL}/..%2Fx/go"
+    assert codec(url="env:BASE/{{ prompt }}", method="GET").request(asking("x")).url == "env:BASE/x"
+
+
+def test_a_header_tells_endpoints_apart() -> None:
+    big, small = (codec(headers={"x-model": name}).request(asking("Why?")).read_as for name in ("big", "small"))
+    assert big != small
+
+
+def test_a_redirect_says_nothing_of_its_query() -> None:
+    error = codec().explain(Response(302, {"location": "/login?key=s3cr3t+abc"}, b""))
+    assert "leads to /login;" in str(error)
 
 
 def test_an_endpoint_of_any_name_has_no_listed_price() -> None:

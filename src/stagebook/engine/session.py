@@ -247,7 +247,7 @@ async def _drive(
     }
     prices, budget = settings.price_book(), None
     if settings.budget is not None:
-        worst = WorstCases(prices).of
+        worst = WorstCases(prices, settings.endpoints).of
         before = None if claim.fresh else await spent_so_far(ledger, run.id, worst)
         budget = Budget(settings.budget, worst, before)
     if settings.limits:

@@ -14,6 +14,9 @@ from stagebook.model.errors import InputError
 NAMES: Final = ("prompt", "messages", "system", "model")
 """What can be put in."""
 _PLACE: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_HOST: Final = re.compile(r"https?://[^/?#]*|env:\w+")
+"""Of an address, what says whom it leads to; a reference may hold any of it."""
+_STEPS: Final = frozenset({".", ".."})
 
 Escape = Callable[[str], bytes]
 """Writes a text as the body has it."""
@@ -61,6 +64,20 @@ class Filling:
 def slots(text: str) -> frozenset[str]:
     """Name what is put into a text."""
     return frozenset(found.strip() for found in _PLACE.findall(text))
+
+
+def refuse_in_host(url: str) -> None:
+    """Refuse a place that would choose whom an address leads to: what is asked is foreign data.
+
+    Raises:
+        InputError: There is one.
+    """
+    host = _HOST.match(url)
+    if host is not None and slots(url) and ("{{" in host[0] or url[host.end() :].lstrip().startswith("{{")):
+        raise InputError(
+            f"a place in the host of the endpoint's address {url!r}: whom it leads to is not for a prompt to say;"
+            " write places behind the first / of the path, or into the query"
+        )
 
 
 def refuse_unknown(text: str, where: str) -> None:
@@ -114,8 +131,15 @@ def plain(body: JsonValue) -> Filling:
 
 
 def filled_address(url: str, values: Values) -> str:
-    """Put texts into an address, percent-encoded: none of them can change where it leads, or name a secret."""
-    return _PLACE.sub(lambda found: quote("".join(values.texts[found[1].strip()]), safe=""), url)
+    """Put texts into an address, percent-encoded: none of them can change where it leads, or name a secret.
+
+    Raises:
+        InputError: A text would stand for a step up in the path (RFC 3986, 5.2.4).
+    """
+    filled = _PLACE.sub(lambda found: quote("".join(values.texts[found[1].strip()]), safe=""), url)
+    if not _STEPS.isdisjoint(filled.partition("?")[0].split("/")[3:]):
+        raise InputError("what is asked is '.' or '..', which means another address where it stands in a path")
+    return filled
 
 
 def escaped_json(text: str) -> bytes:

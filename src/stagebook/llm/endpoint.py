@@ -10,7 +10,7 @@ from pydantic import model_validator as validator
 
 from stagebook.door.secrets import REFERENCE, refuse_literals
 from stagebook.llm.answer_shapes import steps_of
-from stagebook.llm.body_template import Filling, form, json_body, plain, refuse_unknown, slots
+from stagebook.llm.body_template import Filling, form, json_body, plain, refuse_in_host, refuse_unknown, slots
 from stagebook.model.errors import InputError, SecretInInput
 
 JSON: Final = "application/json"
@@ -105,6 +105,7 @@ class Endpoint(BaseModel):
                 f"the endpoint's address {self.url!r} is none; write one such as https://api.example.com/ask"
             )
         refuse_unknown(self.url, "the address")
+        refuse_in_host(self.url)
         if "messages" in slots(self.url):
             raise InputError("{{ messages }} cannot stand in an endpoint's address; write {{ prompt }}")
 

@@ -52,6 +52,8 @@ class PlainEndpoint:
         self._answer = None if declared.answer is None else steps_of(declared.answer)
         self._usage = _USAGE if declared.tokens is None else (steps_of(declared.tokens),)
         self._headers = self.headers(None)
+        self._told_apart = orjson.dumps(self._headers, option=orjson.OPT_SORT_KEYS)
+        """A header may be all that tells two models apart, and so may an address; secrets are references in both."""
 
     def request(self, prompt: Prompt) -> Request:
         """Write the whole request for a prompt.
@@ -73,7 +75,7 @@ class PlainEndpoint:
             self._name,
             hashed=content_hash(b"".join(segments)),
             timeout=declared.timeout,
-            read_as=f"{declared.method} {url}\n{declared.answer}".encode(),
+            read_as=f"{declared.method} {url}\n{declared.answer}\n".encode() + self._told_apart,
         )
 
     def headers(self, key_env: str | None) -> Mapping[str, str]:  # noqa: ARG002  its keys are in its own headers
@@ -130,7 +132,7 @@ class PlainEndpoint:
         status, said = response.status, _quoted(response.body)
         asked = asked_wait(response.headers, time())
         if 300 <= status < 400:  # noqa: PLR2004  redirections, RFC 9110
-            to = response.headers.get("location", "nowhere")[:QUOTED]
+            to = response.headers.get("location", "nowhere").partition("?")[0][:QUOTED]  # a query may hold a key
             return RequestRefused(
                 f"{self} answered {status} and leads to {to}; give that address as its url", status=status
             )

@@ -98,7 +98,7 @@ class WorstCases:
             read = max(read, window or read)
         elif window is not None:
             read = min(read, window)
-        asked = _fields(body)
+        asked = _fields(body) or self._declared(name if provider == ENDPOINT else "")
         written = 0 if request.url.endswith(EMBEDDINGS) else _limit(asked)
         if written is None:
             written = self._longest(provider, name)
@@ -122,13 +122,16 @@ class WorstCases:
 
     def _limited(self, name: str) -> None:
         """See that an endpoint's body limits its answer, or that no answer costs anything."""
-        declared = self._endpoints.get(name)
-        body = declared.body if declared is not None else None
-        if _limit(body if isinstance(body, dict) else {}) is None and self._rate(ENDPOINT, name)(Usage(1, 1)):
+        if _limit(self._declared(name)) is None and self._rate(ENDPOINT, name)(Usage(1, 1)):
             raise UsageError(
                 f"nobody says how long an answer of {ENDPOINT}:{name} can be, so no budget can be kept with it;"
                 " write max_tokens into its body, or leave the budget away"
             )
+
+    def _declared(self, name: str) -> Mapping[str, Any]:
+        """Give the body that an endpoint is sent, as it is declared: what is sent may be a form."""
+        declared = self._endpoints.get(name)
+        return declared.body if declared is not None and isinstance(declared.body, dict) else {}
 
     def _longest(self, provider: str, name: str) -> int:
         """Say how long an answer without a limit of its own can be."""
@@ -158,7 +161,8 @@ def price_list(provider: str) -> str:
 
 def _limit(asked: Mapping[str, Any]) -> int | None:
     """Find a request's own limit of its answer."""
-    return next((asked[field] for field in LIMIT_FIELDS if isinstance(asked.get(field), int)), None)
+    found = (asked.get(field) for field in LIMIT_FIELDS)
+    return next((most for most in found if isinstance(most, int) and not isinstance(most, bool)), None)
 
 
 def _fields(body: bytes) -> dict[str, Any]:
