@@ -187,15 +187,13 @@ async def test_a_migration_that_fails_leaves_the_old_version(tmp_path: Path, mon
             await ledger.query("SELECT note FROM marks")
 
 
-def test_many_may_open_a_missing_ledger_at_once(tmp_path: Path) -> None:
+def test_many_may_open_a_missing_ledger_at_once(shared_place: str, tmp_path: Path) -> None:
     script = (
         "import asyncio, sys\nfrom stagebook.ledger.store import Ledger\n"
         "async def main():\n    await (await Ledger.open(sys.argv[1])).close()\nasyncio.run(main())\n"
     )
-    children = [
-        subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "a" / "l.db")], stderr=subprocess.PIPE)
-        for _ in range(4)
-    ]
+    place = shared_place if "://" in shared_place else str(tmp_path / "a" / "l.db")
+    children = [subprocess.Popen([sys.executable, "-c", script, place], stderr=subprocess.PIPE) for _ in range(4)]
     for child in children:
         _, errors = child.communicate()
         assert child.returncode == 0, errors

@@ -23,7 +23,7 @@ def ledger_option(function: F) -> F:
         envvar="STAGEBOOK_LEDGER",
         metavar="URL",
         callback=_ledger,
-        help="The ledger: a path or sqlite:///PATH. Also STAGEBOOK_LEDGER. [default: .stagebook/ledger.db]",
+        help="The ledger: a path or postgresql://... Also STAGEBOOK_LEDGER. [default: .stagebook/ledger.db]",
     )(function)
 
 

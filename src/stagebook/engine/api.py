@@ -55,7 +55,8 @@ def run(
         given: The run's input, of the pipeline's input model.
         model: Asked by every prompt instead of its own model, `provider:name`.
         models: Stage -> model; stronger than `model`.
-        ledger: A path, `sqlite:///path`, or an open ledger; by default STAGEBOOK_LEDGER, else `.stagebook/ledger.db`.
+        ledger: A path, `sqlite:///path`, `postgresql://user@host/database`, or an open ledger; by default
+            STAGEBOOK_LEDGER, else `.stagebook/ledger.db`.
         until: Last stage: it and everything above it runs.
         concurrency: Most steps at once.
         budget: Dollars that the run may cost at most; before a call that could pass them it pauses.
