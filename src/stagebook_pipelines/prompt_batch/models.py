@@ -98,7 +98,7 @@ class Batch(Measures):
     @model_validator(mode="after")
     def _can_begin(self) -> Self:
         if (self.source is None) == (self.prompts is None):
-            raise ValueError("name the archives by source, or give prompts; one of the two")
+            raise ValueError("name the archives (source=FOLDER), or give prompts; one of the two")
         if self.webhook is not None and self.webhook_secret is None:
             raise ValueError("a webhook is signed; name its secret: webhook_secret=env:NAME")
         return self
