@@ -217,6 +217,50 @@ def test_choices_are_kept_and_asked(reading: Callable[..., Reading], row: Any, r
     assert prompts[0].reference == reference
 
 
+@pytest.mark.parametrize(
+    ("row", "references"),
+    [
+        ({"choices": ["1", "2", "3", "4"], "answer": 3}, ["D", "4"]),
+        ({"choices": ["1", "2", "3", "4"], "answer": "3"}, ["3", "C"]),
+        ({"choices": ["one", "two", "three"], "answer": "2"}, ["C", "three"]),
+        ({"choices": ["one", "two", "three"], "answer": 2.0}, ["C", "three"]),
+        ({"choices": ["one", "two", "three"], "answer": [0]}, ["A", "one"]),
+        ({"choices": ["one", "two", "three"], "answer": "two"}, ["two", "B"]),
+        ({"choices": ["one", "two", "three"], "answer": "B"}, ["B", "two"]),
+        ({"choices": ["one", "two", "three"], "answer": -1}, []),
+        ({"choices": ["one", "two", "three"], "answer": "none of them"}, ["none of them"]),
+        ({"choices": [10, 20, 30], "answer": 20}, ["B", "20"]),
+        ({"choices": [1, 2, 3], "answer": 2}, ["B", "2"]),
+        ({"choices": ["D", "C", "B"], "answer": 1}, ["B"]),
+        ({"choices": {"text": ["5", "6", "7"], "label": ["1", "2", "3"]}, "answerKey": "3"}, ["C", "7"]),
+        ({"choices": [f"choice {number}" for number in range(30)], "answer": 28}, ["28"]),
+    ],
+    ids=range(14),
+)
+def test_the_right_choice_is_told_by_its_place_its_letter_its_label_or_its_text(
+    reading: Callable[..., Reading], row: Any, references: list[str]
+) -> None:
+    prompts, _ = reading([{"question": "Which?", **row}])
+    assert prompts[0].references == references
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("How many of 1, 2, 3 and 4 are prime?", "How many of 1, 2, 3 and 4 are prime?\nA. 1\nB. 2"),
+        ("Is it 1 or 2?\nA. 12\nB. 21", "Is it 1 or 2?\nA. 12\nB. 21\nA. 1\nB. 2"),
+        ("Which?\n(A) 1\n(B) 2", "Which?\n(A) 1\n(B) 2"),
+        ("Which?\r\nA. 1\r\nB. 2\r\n", "Which?\r\nA. 1\r\nB. 2\r\n"),
+    ],
+    ids=["words", "other-choices", "brackets", "crlf"],
+)
+def test_choices_are_left_out_only_where_they_stand_on_lines_with_their_letters(
+    reading: Callable[..., Reading], question: str, asked: str
+) -> None:
+    prompts, _ = reading([{"question": question, "choices": ["1", "2"], "answer": 1}])
+    assert (prompts[0].text, prompts[0].references) == (asked, ["B", "2"])
+
+
 def test_a_column_that_is_not_known_can_be_named(reading: Callable[..., Reading]) -> None:
     row = {"id": 7, "dialogue": "Doctor: Well?", "text": "not this"}
     prompts, errors = reading([row, {"id": 8}], column="dialogue")

@@ -29,6 +29,10 @@ KNOWN_ANSWERS = frozenset({*_ANSWERS, "choices", "options", *"ABCDEFGHIJ"})
 """Every field that is read here."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LETTERED = re.compile(r"^([A-Z])[.)] (.+)$", re.MULTILINE)
+_LIKE_A_LETTER = re.compile(r"\W{0,8}[A-Za-z](?:\W|$)")
+"""A choice that could be taken for another one's letter: `C`, of vitamins, or `A. thaliana`."""
+_NO_LABEL = -1
+"""What data sets write where the right answer is kept secret."""
 
 
 def answers_of(row: dict[str, Any]) -> tuple[str, ...]:
@@ -96,7 +100,7 @@ def lettered(text: str) -> tuple[str, ...] | None:
 
 
 def with_choices(question: str, choices: tuple[str, ...]) -> str:
-    """Write the choices under a question, unless they stand there.
+    """Write the choices under a question, unless they stand in it, each on a line that begins with its letter.
 
     Args:
         question: The question.
@@ -105,23 +109,61 @@ def with_choices(question: str, choices: tuple[str, ...]) -> str:
     Returns:
         What to ask: the question, and lines `A. ...`, `B. ...`.
     """
-    if all(choice in question for choice in choices):
+    named = list(zip(_LETTERS, choices, strict=False))
+    if all(choice in question for choice in choices) and all(_stands(question, *one) for one in named):
         return question
-    lines = [f"{letter}. {choice}" for letter, choice in zip(_LETTERS, choices, strict=False)]
-    return "\n".join([question.rstrip(), *lines])
+    return "\n".join([question.rstrip(), *(f"{letter}. {choice}" for letter, choice in named)])
 
 
-def as_letter(answers: tuple[str, ...], choices: tuple[str, ...]) -> tuple[str, ...]:
-    """Name a right answer by its letter, where it is the number of a choice, from 0.
+def _stands(question: str, letter: str, choice: str) -> bool:
+    """Whether a choice stands on a line with its letter: `A. this`, `(A) this`, `A: this`."""
+    line = rf"^[ \t]*[(\[]?{letter}[.):\]][ \t]*{re.escape(choice.strip())}[ \t\r]*$"
+    return re.search(line, question, re.MULTILINE) is not None
+
+
+def right_choice(row: dict[str, Any], choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Find the right answers of a row that leaves some to choose from.
 
     Args:
-        answers: The right answers.
+        row: The row. A whole number in it is the place of the right choice, from 0 (MMLU), unless the choices are
+            numbers themselves; a text is its label (ARC), its letter, its text, or, where it is none of these, its
+            place.
         choices: What to choose from.
 
     Returns:
-        The letter and the choice itself in front, or the answers as they were.
+        The letter and the choice, in the order in which one was told and the other follows from it; of a choice that
+        looks like a letter, the letter alone. What names no choice is given as it stands, but for -1, which says that
+        the right answer is not told.
     """
-    if len(answers) == 1 and answers[0].isdecimal() and answers[0] not in choices and int(answers[0]) < len(choices):
-        number = int(answers[0])
-        return (_LETTERS[number], choices[number])
-    return answers
+    told = next((row[name] for name in _ANSWERS if name in row and _texts(row[name])), None)
+    if isinstance(told, list) and len(told) == 1:
+        told = told[0]
+    if isinstance(told, bool) or not isinstance(told, (str, int, float)):
+        return answers_of(row)
+    place = _place(told, row, choices)
+    if place is None:
+        return () if told == _NO_LABEL else answers_of(row)
+    letter, text = _LETTERS[place], choices[place]
+    if not text.strip() or _LIKE_A_LETTER.match(text):
+        return (letter,)
+    return (text, letter) if isinstance(told, str) and told.strip() == text.strip() else (letter, text)
+
+
+def _place(told: str | float, row: dict[str, Any], choices: tuple[str, ...]) -> int | None:
+    """Which of the choices an answer names, from 0; None where it names none that has a letter."""
+    given = row.get("choices", row.get("options"))
+    labels = given.get("label") if isinstance(given, dict) else None
+    said = str(told).strip()
+    texts = [choice.strip() for choice in choices]
+    number = int(told) if isinstance(told, int) or (isinstance(told, float) and told.is_integer()) else None
+    if isinstance(labels, list) and said in map(str, labels):
+        place: int | None = [str(label) for label in labels].index(said)
+    elif number is not None and not (isinstance(given, list) and told in given):
+        place = number if 0 <= number < len(choices) else texts.index(said) if said in texts else None
+    elif len(said) == 1 and said in _LETTERS[: len(choices)]:
+        place = _LETTERS.index(said)
+    elif said in texts:
+        place = texts.index(said)
+    else:
+        place = int(said) if said.isdecimal() and len(said) < len(_LETTERS) else None
+    return place if place is not None and place < min(len(choices), len(_LETTERS)) else None

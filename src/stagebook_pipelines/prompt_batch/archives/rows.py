@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from stagebook_pipelines.prompt_batch.archives.answers import answers_of, as_letter, choices_of, lettered, with_choices
+from stagebook_pipelines.prompt_batch.archives.answers import (
+    answers_of,
+    choices_of,
+    lettered,
+    right_choice,
+    with_choices,
+)
 from stagebook_pipelines.prompt_batch.archives.asked import Found, asked, text_of
 
 COLUMNS = ("prompt", "question", "instruction", "query", "problem", "input", "text")
@@ -34,7 +40,7 @@ def plain(row: dict[str, Any], column: str) -> Found:
     if choices is not None:
         if text.strip():
             text = with_choices(text, choices)
-        answers = as_letter(answers, choices)
+        answers = right_choice(row, choices)
     elif answers and "reference_letter" in row:
         choices = lettered(text)
     yield asked(text, column, 0, answers, choices)
