@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -106,9 +107,12 @@ class Check:
         )
         findings: list[Finding] = []
         for part in parts:
+            self._connection.execute("SAVEPOINT part")
             try:
                 findings += part()
             except (self._connection.Error, LedgerError) as error:
+                with suppress(self._connection.Error):
+                    self._connection.execute("ROLLBACK TO part")  # else PostgreSQL would refuse the other parts as well
                 findings.append(Finding(Kind.DATABASE, f"a part of the ledger cannot be read: {error}", _RESTORE))
         return Checked(tuple(findings), self._counts)
 

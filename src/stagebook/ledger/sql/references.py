@@ -55,9 +55,12 @@ REFERENCES: Final = (
 
 def count_dangling(connection: Connection, reference: Reference) -> tuple[int, object]:
     """Count the rows that name what is not there, and give the number of the first."""
-    first = f"SELECT count(*), min(t.{reference.column}) FROM {reference.table} t WHERE {reference.dangling}"
-    count, example = connection.execute(first).fetchone()
-    return int(count), example
+    found = f"FROM {reference.table} t WHERE {reference.dangling}"
+    count = int(connection.execute(f"SELECT count(*) {found}").fetchone()[0])
+    if not count:
+        return 0, None
+    first = f"SELECT t.{reference.column} {found} ORDER BY t.{reference.column} LIMIT 1"  # min(bytea) is new
+    return count, connection.execute(first).fetchone()[0]
 
 
 def delete_orphans(connection: Connection) -> int:
