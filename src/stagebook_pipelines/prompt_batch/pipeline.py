@@ -58,15 +58,22 @@ def extract_prompts(file: BatchFile, given: Batch, warn: Warn) -> Iterator[Extra
 
 
 @pipeline.stage()
-async def export_prompts(given: Batch, prompts: Rows[ExtractedPrompt]) -> Exported | Skip:
-    """Write the prompts to a file, whole or not at all."""
+def export_prompts(given: Batch, files: list[BatchFile]) -> Exported | Skip:
+    """Write the prompts to a file, whole or not at all; read once more, so that nobody waits for it who needs none."""
     goes_to = destination(given.export, given.export_path)
     if goes_to is None:
         return Skip("no export is asked for")
-    with exported(*goes_to) as file:
-        async for prompt in prompts:
-            file.write(prompt)
-    return Exported(path=str(goes_to[0].absolute()), prompts=len(prompts))
+    count = 0
+    with exported(*goes_to) as export:
+        for file in files:
+            for prompt in prompts_of(file, given, _told_elsewhere):
+                export.write(prompt)
+                count += 1
+    return Exported(path=str(goes_to[0].absolute()), prompts=count)
+
+
+def _told_elsewhere(_problem: str) -> None:
+    """What cannot be read is told where prompts are extracted."""
 
 
 @pipeline.prompt(
