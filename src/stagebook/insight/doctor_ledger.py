@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from stagebook.insight.doctor import BROKEN, OK, Finding
 from stagebook.ledger.location import Location, locate
+from stagebook.ledger.opening import survey_of
 from stagebook.ledger.postgres.address import Address
-from stagebook.ledger.store import Ledger, survey_of
+from stagebook.ledger.store import Ledger
 from stagebook.model.errors import StagebookError
 
 TRIES: Final = 7

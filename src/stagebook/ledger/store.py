@@ -3,12 +3,12 @@
 import asyncio
 import os
 import platform
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from stagebook.ledger.claim import Claim, HeldLock, Locks, who_drives
 from stagebook.ledger.clock import now
@@ -19,13 +19,12 @@ from stagebook.ledger.facts import Fact
 from stagebook.ledger.fingerprints import Fingerprints
 from stagebook.ledger.ids import Ids
 from stagebook.ledger.location import locate
-from stagebook.ledger.locks import FolderLocks, MemoryLocks
 from stagebook.ledger.names import choose_run, no_such_run
+from stagebook.ledger.opening import open_database
 from stagebook.ledger.sql import reading, reusing
 from stagebook.ledger.sql.payload_rows import read_payload
 from stagebook.ledger.sql.requests import read_request
 from stagebook.ledger.sql.totals import summarize
-from stagebook.ledger.sqlite.database import SqliteDatabase
 from stagebook.ledger.summary import RunSummary
 from stagebook.ledger.table import LIMIT, TIMEOUT, Cell, Table
 from stagebook.ledger.writer import Writer
@@ -35,8 +34,6 @@ from stagebook.model.records import Made, NewRun, OutputRef, RecordedExchange, R
 from stagebook.model.status import Wish
 
 if TYPE_CHECKING:
-    from stagebook.ledger.postgres.address import Address
-    from stagebook.ledger.postgres.database import PostgresDatabase
     from stagebook.ledger.sql.database import Database
     from stagebook.ledger.upkeep import Upkeep
 
@@ -78,15 +75,9 @@ class Ledger:
             LedgerError: It cannot be opened, or what is there is no ledger.
             LedgerTooNew: A newer Stagebook wrote it.
         """
-        location = locate(url)
-        if location.server is not None:
-            open_server = _postgres(location.server)
-            server = await asyncio.to_thread(
-                open_server, location.server, read_only=read_only, busy_seconds=busy_seconds
-            )
-            return cls(server, server.leases)
-        locks: Locks = MemoryLocks() if location.folder is None else FolderLocks(location.folder / "locks")
-        database = await asyncio.to_thread(SqliteDatabase, location, read_only=read_only, busy_seconds=busy_seconds)
+        database, locks = await asyncio.to_thread(
+            open_database, locate(url), read_only=read_only, busy_seconds=busy_seconds
+        )
         return cls(database, locks)
 
     @property
@@ -462,30 +453,6 @@ class Ledger:
 
     def _reserve(self) -> int:
         return _number(self._writing().ask(_reservation()))
-
-
-def survey_of(address: "Address") -> "Mapping[str, Any]":  # Any: one type per fact
-    """Look at a server without changing anything there; blocks.
-
-    Raises:
-        LedgerError: It cannot be reached, or what is there is no ledger.
-    """
-    _postgres(address)
-    from stagebook.ledger.postgres.survey import survey  # noqa: PLC0415  as below
-
-    return survey(address)
-
-
-def _postgres(address: "Address") -> "type[PostgresDatabase]":
-    """Import what a ledger in PostgreSQL needs, which others do not have to have."""
-    try:
-        from stagebook.ledger.postgres.database import PostgresDatabase  # noqa: PLC0415  heavy, and an extra
-    except ImportError as error:
-        raise LedgerError(
-            f"the ledger {address.shown} is in PostgreSQL, and the driver for it is not here ({error}): "
-            "pip install 'stagebook[postgres]'"
-        ) from error
-    return PostgresDatabase
 
 
 def _reservation() -> ReserveWriter:
