@@ -67,9 +67,44 @@ def test_a_cell_may_be_long_and_an_open_quote_ends_at_the_limit(tmp_path: Path) 
     assert [one.text for one in read(path)[0]] == [long]
     path.write_text('prompt\nOne?\n"open\n' + "word\n" * 100_000)
     prompts, errors = read(path, largest_record=400_000)
-    assert prompts[0].text == "One?"
-    assert [one.line for one in errors] == [3]
-    assert "larger than 400,000 bytes: is a quote missing?" in errors[0].message
+    assert [one.text for one in prompts[:3]] == ["One?", "word", "word"]
+    assert len(prompts) == 100_001
+    assert [(one.line, one.lost) for one in errors] == [(3, True)]
+    assert "opens a quote that is not closed: is it missing?" in errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "told"),
+    [
+        (['"One?,1', "Two?,2", "Three?,3"], ["Two?", "Three?"], [(2, True)]),
+        (["One?,1", '"Two?,2', '"Three?",3', "Four?,4"], ["One?", "Three?", "Four?"], [(3, True)]),
+        (["One?,1", '"Two?,2', '"three?,3', "Four?,4"], ["One?", "Four?"], [(3, True), (4, True)]),
+        (["One?,1", '"Two? was cut'], ["One?"], [(3, True)]),
+        (["One?,1", '"Two?', "has more", "lines, three"], ["One?", "lines"], [(3, True), (4, True)]),
+        (["One?,1", '"Two?', "has more", "lin"], ["One?"], [(3, True), (4, True)]),
+        (["One?,1", "Two?"], ["One?", "Two?"], [(3, False)]),
+        (['"He said "hi" to me",1', "Two?,2"], ['He said hi" to me"', "Two?"], [(2, False)]),
+        (['"One, ""or', '"" two?",1', "Three?,3"], ['One, "or\n" two?', "Three?"], []),
+    ],
+    ids=range(9),
+)
+def test_a_missing_quote_costs_its_own_row_and_is_told(
+    tmp_path: Path, rows: list[str], given: list[str], told: list[tuple[int, bool]]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["prompt,answer", *rows]))
+    prompts, errors = read(path)
+    assert [one.text for one in prompts] == given
+    assert [(one.line, one.lost) for one in errors] == told
+
+
+def test_many_missing_quotes_cost_their_own_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,answer\n" + '"open,1\n' * 2_000 + "\n".join(f"{n}?,1" for n in range(10_000)))
+    prompts, errors = read(path)
+    assert [prompts[0].text, prompts[-1].text, len(prompts)] == ["0?", "9999?", 10_000]
+    assert errors[0].line == 2
+    assert "1,900 more errors" in errors[-1].message
 
 
 def test_a_table_of_other_columns_is_named_and_read_when_the_column_is_said(tmp_path: Path) -> None:

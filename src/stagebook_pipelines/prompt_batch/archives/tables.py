@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
+from stagebook_pipelines.prompt_batch.archives.cells import Cells, cells_of
 from stagebook_pipelines.prompt_batch.archives.decoding import as_text
-from stagebook_pipelines.prompt_batch.archives.lines import lines
 from stagebook_pipelines.prompt_batch.archives.rows import COLUMNS
 from stagebook_pipelines.prompt_batch.archives.stream import ByteStream, Record, Trouble
 
@@ -55,73 +55,55 @@ def names_of(header: list[str], column: str | None) -> list[str]:
 
 
 def table_rows(stream: ByteStream, largest: int, separator: str, column: str | None) -> Iterator[Record | Trouble]:
-    """Read CSV (RFC 4180), whose first row names the columns.
+    """Read CSV, whose first row names the columns.
+
+    After a quote that is not closed, lines that have not the header's number of cells are left out, up to the first
+    that has: they are what a prompt of several lines leaves that was cut off, and no prompts.
 
     Args:
         stream: The bytes.
-        largest: Bytes that a line or a cell may have.
+        largest: Bytes that a line or a row may have.
         separator: What stands between two cells.
         column: The column that asks, where it has been said.
 
     Yields:
         Each row as a dict, or what is wrong with it.
     """
-    # csv's own limit (131,072) is one for the whole process; it is only ever raised here, so nobody's reading is hurt
-    csv.field_size_limit(max(csv.field_size_limit(), largest))
-    given = _Lines(stream, largest)
-    reader = csv.reader(given, delimiter=separator)
     names: list[str] | None = None
     index = 0
-    while True:
-        line = reader.line_num + 1
-        given.of_row = 0
-        try:
-            row = next(reader, None)
-        except csv.Error as problem:
-            yield Trouble(f"cannot be read ({problem})", index, None, line)
-            index += 1
-            continue
-        yield from given.troubles
-        given.troubles.clear()
-        if row is None:
-            return
-        if not any(row):
-            continue
-        if names is None:
-            names = names_of(row, column)
-            continue
-        if len(row) > len(names):
-            yield Trouble(f"has {len(row)} cells, and the header has {len(names)}", index, None, line)
+    astray: list[int] | None = None
+    last: Cells | None = None
+    for one in cells_of(stream, largest, separator):
+        if isinstance(one, Trouble):
+            yield one._replace(index=index if one.lost else None)
+            if one.lost and names is not None:
+                index, astray = index + 1, astray or []
+        elif names is None:
+            names = names_of(one.cells, column)
+        elif astray is not None and len(one.cells) != len(names):
+            astray.append(one.line)
         else:
-            yield Record(structured(dict(zip(names, row, strict=False))), index, None, line)
-        index += 1
+            yield from _left_out(astray, names)
+            astray, last = None, one
+            yield _row(one, names, index)
+            index += 1
+    yield from _left_out(astray, names or [])
+    if last is not None and names is not None and len(last.cells) < len(names) and stream.data:
+        short = f"has {len(last.cells)} of {len(names)} cells and no end of line: was the file cut off?"
+        yield Trouble(short, index - 1, None, last.line, lost=False)
 
 
-class _Lines:
-    """Gives csv the lines of a stream, as text, and ends a row that goes on too long: one with an open quote."""
+def _row(one: Cells, names: list[str], index: int) -> Record | Trouble:
+    if len(one.cells) > len(names):
+        return Trouble(f"has {len(one.cells)} cells, and the header has {len(names)}", index, None, one.line)
+    return Record(structured(dict(zip(names, one.cells, strict=False))), index, None, one.line)
 
-    def __init__(self, stream: ByteStream, largest: int) -> None:
-        self._lines = lines(stream, largest)
-        self._largest = largest
-        self.of_row = 0
-        self.troubles: list[Trouble] = []
 
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        for number, place, line in self._lines:
-            if isinstance(line, Trouble):
-                self.troubles.append(Trouble(line.message, None, place, number))
-                continue
-            self.of_row += len(line)
-            if self.of_row > self._largest:
-                raise csv.Error(f"it is larger than {self._largest:,} bytes: is a quote missing?")
-            text, remark = as_text(line)
-            if remark is not None:
-                self.troubles.append(Trouble(remark, None, place, number, lost=False))
-            return text + "\n"
-        raise StopIteration
+def _left_out(astray: list[int] | None, names: list[str]) -> Iterator[Trouble]:
+    if astray:
+        many = f"and {len(astray) - 1:,} after it have" if len(astray) > 1 else "has"
+        why = f"{many} not the header's {len(names)} cells, after a quote that was not closed: left out"
+        yield Trouble(why, None, None, astray[0])
 
 
 def structured(row: dict[str, Any]) -> dict[str, Any]:
