@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import re
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -13,6 +15,7 @@ import psycopg
 import pytest
 
 from stagebook.ledger.facts import Noted
+from stagebook.ledger.postgres import session
 from stagebook.ledger.store import Ledger
 from stagebook.model.errors import LedgerError
 from stagebook.testing.postgres_process import PostgresProcess
@@ -44,6 +47,108 @@ def breaking(raw: Any, *, arrives: bool) -> None:
         raise psycopg.OperationalError("consuming input failed: server closed the connection unexpectedly")
 
     raw.execute = executed
+
+
+class SilentNetwork:
+    """A way to a server on which one COMMIT is lost: we lose the connection, and the server hears nothing of it."""
+
+    def __init__(self, place: str) -> None:
+        port = re.search(r":(\d+)/", place)
+        assert port is not None
+        self._server = ("127.0.0.1", int(port[1]))
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.place = place.replace(f":{port[1]}/", f":{self._listening.getsockname()[1]}/")
+        self._ends: list[socket.socket] = [self._listening]
+        self._threads: list[threading.Thread] = []
+        self._lost: list[socket.socket] = []
+        self.loses = False
+        self._start(self._listen)
+
+    def hang_up(self) -> None:
+        """Let the server hear that we are gone."""
+        for server in self._lost:
+            server.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let nothing through any more."""
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in self._ends:
+            end.close()
+
+    def _start(self, function: Callable[..., None], *ends: socket.socket) -> None:
+        self._threads.append(threading.Thread(target=function, args=ends))
+        self._threads[-1].start()
+
+    def _listen(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.create_connection(self._server)
+                self._ends += [client, server]
+                self._start(self._forth, client, server)
+                self._start(self._back, client, server)
+
+    def _forth(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(1 << 16):
+                if self.loses and b"COMMIT" in data and b"BEGIN" not in data:
+                    self.loses = False
+                    self._lost.append(server)
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                server.sendall(data)
+        with suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+    def _back(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(1 << 16):
+                client.sendall(data)
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def silent_network(postgres: str) -> Iterator[SilentNetwork]:
+    network = SilentNetwork(postgres)
+    yield network
+    network.close()
+
+
+async def test_a_network_that_falls_silent_at_a_commit_holds_no_writer_up(
+    postgres: str, silent_network: SilentNetwork, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "IDLE_SECONDS", 0.3)
+    async with await Ledger.open(silent_network.place) as ledger, await Ledger.open(postgres) as other:
+        ours, theirs = await begin(ledger), await begin(other)
+        silent_network.loses = True
+        await asyncio.gather(
+            ledger.write(Noted(ours.run.id, "told", b"{}", 1)), other.write(Noted(theirs.run.id, "told", b"{}", 1))
+        )
+        for drive in (ours, theirs):
+            assert [event.kind for event in await other.events(run=drive.run.id)].count("told") == 1
+        assert not silent_network.loses
+
+
+async def test_a_commit_that_nothing_can_be_learned_about_is_told_and_looked_at_again_later(
+    silent_network: SilentNetwork, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LOOK_SECONDS", 0.05)
+    async with await Ledger.open(silent_network.place, busy_seconds=0.5) as ledger:
+        drive = await begin(ledger)
+        silent_network.loses = True
+        with pytest.raises(LedgerError, match="still holds a transaction of a connection that was lost"):
+            await ledger.write(Noted(drive.run.id, "told", b"{}", 1))
+        silent_network.hang_up()
+        while True:
+            with suppress(LedgerError):
+                await ledger.write(Noted(drive.run.id, "told", b"{}", 2))
+                break
+        assert [event.kind for event in await ledger.events(run=drive.run.id)].count("told") == 1
 
 
 @pytest.mark.parametrize("arrives", [True, False], ids=["carried-out", "never-arrived"])

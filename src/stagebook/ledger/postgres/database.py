@@ -16,7 +16,7 @@ from stagebook.ledger.postgres.address import Address
 from stagebook.ledger.postgres.connection import PostgresConnection, Raw, connect, connect_explained
 from stagebook.ledger.postgres.errors import explain, passes
 from stagebook.ledger.postgres.leases import Leases
-from stagebook.ledger.postgres.locking import EVERYTHING, key
+from stagebook.ledger.postgres.locking import EVERYTHING, ending_when_idle, key
 from stagebook.ledger.postgres.migrations import check_version, migrate
 from stagebook.ledger.postgres.query import Question
 from stagebook.ledger.postgres.session import FIRST_PAUSE, LONGEST_PAUSE, PostgresSession
@@ -28,6 +28,8 @@ from stagebook.model.errors import LedgerError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+CHANGE_IDLE_SECONDS: Final = 60.0
+"""How long a change may think between two statements."""
 IDLE_MOST: Final = 2
 """Connections of questions that are kept for the next ones."""
 
@@ -119,7 +121,8 @@ class PostgresDatabase:
         """
         if self.session is None:
             raise LedgerError(f"the ledger {self.where} was opened for reading only")
-        lock = f"SELECT pg_advisory_xact_lock({key(self._address.schema, EVERYTHING)})"
+        locked = f"pg_advisory_xact_lock({key(self._address.schema, EVERYTHING)})"
+        lock = f"SELECT {ending_when_idle(CHANGE_IDLE_SECONDS)}, {locked}"
         return await asyncio.to_thread(lambda: self._apart(["BEGIN", lock], function, *args, **kwargs))
 
     async def ask(

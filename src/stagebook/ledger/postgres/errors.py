@@ -19,6 +19,7 @@ _SENTENCES: Final = {
     "25006": "the server is read-only (a replica?): name the one that can be written with --ledger",
     "53100": "the server's disk is full: free some space and resume; what was acknowledged is kept",
     "53300": "the server has no connection left: end others, raise max_connections, or go through a pooler",
+    "55P03": "the server still holds a transaction of a connection that was lost: wait a minute and resume",
     "57P03": "the server is starting or stopping: wait for it and try again",
     "3F000": "the schema of the ledger is not there any more: was it dropped?",
     "42P01": "a table of the ledger is not there any more: was it dropped?",

@@ -3,7 +3,8 @@
 A transaction takes two journeys: one with everything that is written, one with COMMIT. Where the connection is lost,
 the whole transaction is tried again on a new one. Whether a COMMIT that got no answer was carried out is not guessed:
 each transaction counts up a number in a row of `sessions` that belongs to this writer, and that row is read again. It
-is locked as long as the old transaction is still being committed somewhere.
+is locked as long as the old transaction is still being committed somewhere. Where a network fell silent, the server
+does not know that we are gone, and ends that transaction for its idleness.
 """
 
 # ruff: noqa: S608  the schema's name is letters, digits and underscores
@@ -25,7 +26,7 @@ from stagebook.ledger.postgres.address import Address
 from stagebook.ledger.postgres.batch import PostgresBatch
 from stagebook.ledger.postgres.connection import PostgresConnection, Raw, connect
 from stagebook.ledger.postgres.errors import explain, passes, refuse, speaks_of_one_row
-from stagebook.ledger.postgres.locking import COMMANDS, EVERYTHING, key
+from stagebook.ledger.postgres.locking import COMMANDS, EVERYTHING, ending_when_idle, key
 from stagebook.ledger.sql import statements as s
 from stagebook.ledger.sql.command_rows import execute_command, input_bodies
 from stagebook.ledger.sql.payloads import PayloadRow, PayloadWriter
@@ -33,11 +34,17 @@ from stagebook.model.errors import LedgerError, StaleWriter, WriteRefused
 
 T = TypeVar("T")
 Answer: TypeAlias = psycopg.Cursor[tuple[Any, ...]]  # Any: one type per column
+Sync: TypeAlias = Callable[[], None]
+"""Waits for the answers to what was sent."""
 FENCES_MOST: Final = 1 << 16
 """Runs whose fence is remembered."""
 FIRST_PAUSE: Final = 0.02
 """Seconds before the first new try; each next one waits twice as long."""
 LONGEST_PAUSE: Final = 1.0
+IDLE_SECONDS: Final = 10.0
+"""How long a transaction of ours may wait for its next statement, until the server ends it and its locks."""
+LOOK_SECONDS: Final = 1.0
+"""How long one look at what became of a COMMIT waits for the old transaction."""
 
 
 class _Outdated(Exception):
@@ -67,11 +74,14 @@ class PostgresSession:
         schema = address.schema
         self._everything, self._commands = key(schema, EVERYTHING), key(schema, COMMANDS)
         self._own = f"INSERT INTO {schema}.sessions (pid, host) VALUES ($1, $2) RETURNING id".encode()
-        self._shared = b"SELECT pg_advisory_xact_lock_shared($1)"
+        self._shared = f"SELECT {ending_when_idle(IDLE_SECONDS)}, pg_advisory_xact_lock_shared($1)".encode()
         self._mark = (
             f"UPDATE {schema}.sessions SET commits = $1 WHERE id = $2 RETURNING (SELECT count FROM {schema}.purges)"
         ).encode()
-        self._look = f"SELECT commits FROM {schema}.sessions WHERE id = $1 FOR UPDATE".encode()
+        self._look = (
+            f"WITH soon AS MATERIALIZED (SELECT set_config('lock_timeout', '{LOOK_SECONDS * 1000:.0f}', true)) "
+            f"SELECT commits FROM soon, {schema}.sessions AS own WHERE id = $1 FOR UPDATE OF own"
+        ).encode()
         self._share = f"SELECT id, fence FROM {schema}.runs WHERE id = ANY($1) ORDER BY id FOR SHARE".encode()
         self._hold = f"SELECT id, fence FROM {schema}.runs WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE".encode()
         self._id: int = self._value(self._own, (os.getpid(), platform.node()))
@@ -142,22 +152,23 @@ class PostgresSession:
         for entry in entries:
             entry.error = None
         rows = self._payloads.pack(bodies)
-        with self._connection.raw.pipeline():
-            check = self._begin(entries, bodies, rows)
+        with self._connection.raw.pipeline() as pipeline:  # to the end: leaving it keeps a server from seeing idleness
+            check = self._begin(entries, bodies, rows, pipeline.sync)
             batch = PostgresBatch(self._connection, self._fences)
             for entry in entries:
                 self._take(batch, entry)
             batch.execute()
             batch.write_events()
-        check()
-        batch.settle()
-        self._finish(entries, bodies)
+            pipeline.sync()
+            check()
+            batch.settle()
+            self._finish(entries, bodies, pipeline.sync)
 
     def _commit_one_by_one(self, entries: Sequence[Entry], bodies: Sequence[Body]) -> None:
         if self._was_committed():
             return
         self._fences.clear()
-        check = self._begin(entries, bodies, self._payloads.pack(bodies))
+        check = self._begin(entries, bodies, self._payloads.pack(bodies), _at_once)
         for entry in entries:
             entry.error = None
             self._connection.raw.execute(b"SAVEPOINT unit")
@@ -175,9 +186,11 @@ class PostgresSession:
                 entry.error = refuse(error)
             self._connection.raw.execute(b"RELEASE unit")
         check()
-        self._finish(entries, bodies)
+        self._finish(entries, bodies, _at_once)
 
-    def _begin(self, entries: Sequence[Entry], bodies: Sequence[Body], rows: list[PayloadRow]) -> Callable[[], None]:
+    def _begin(
+        self, entries: Sequence[Entry], bodies: Sequence[Body], rows: list[PayloadRow], sync: Sync
+    ) -> Callable[[], None]:
         """Begin, lock what is relied on, and write the payloads, which belong to nobody and so are refused to nobody.
 
         Gives what has to be called before the commit: it sees whether what was remembered is so.
@@ -193,6 +206,7 @@ class PostgresSession:
         fences = raw.execute(self._hold if _changes_runs(entries) else self._share, (runs,)) if runs else None
         known = self._purges is not None and not commands and all(run in self._fences for run in runs)
         if not known:  # one journey more: what is written depends on what is found
+            sync()
             self._differs(runs, marked, fences)
             rows = self._payloads.pack(bodies)
         if rows:
@@ -223,13 +237,14 @@ class PostgresSession:
         self._payloads.forget()
         return True
 
-    def _finish(self, entries: Sequence[Entry], bodies: Sequence[Body]) -> None:
+    def _finish(self, entries: Sequence[Entry], bodies: Sequence[Body], sync: Sync) -> None:
         raw = self._connection.raw
         self._unanswered = list(entries)
         try:
             raw.execute(b"COMMIT")
-        except psycopg.Error:
-            if not raw.closed:  # the server said so itself: nothing was committed
+            sync()
+        except psycopg.Error as error:
+            if not raw.closed and error.diag.severity_nonlocalized != "FATAL":  # nothing was committed: it says so
                 self._unanswered = None
             raise
         self._unanswered = None
@@ -288,6 +303,10 @@ class PostgresSession:
             raw.execute(b"ROLLBACK")
         except psycopg.Error:
             raw.close()
+
+
+def _at_once() -> None:
+    """Wait for nothing: outside of a pipeline every statement has been answered."""
 
 
 def _bodies(entry: Entry) -> Iterable[Body]:
