@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from stagebook.llm.plain_endpoint import ENDPOINT
 from stagebook.llm.providers import PROVIDERS
 from stagebook.testing.provider_process import ProviderProcess
 from stagebook.testing.provider_script import Rule, Script, ScriptedCall
@@ -66,4 +67,4 @@ def test_every_command_does_what_the_page_says(folder: Path) -> None:
 
 def test_the_table_names_every_provider() -> None:
     named = set(re.findall(r"`([a-z-]+):", PAGE.split("\n\n")[2]))
-    assert named == set(PROVIDERS)
+    assert named == {*PROVIDERS, ENDPOINT}
