@@ -103,3 +103,37 @@ def test_a_kill_while_results_are_stored_loses_and_doubles_no_row(tmp_path: Path
         assert len(provider.bill().entries) == asked
     assert begun % 100 == 0
     assert stored(database) == sorted(f"question {number}" for number in range(700))
+
+
+CALL = """
+import sys
+from stagebook_pipelines.prompt_batch import execute_batch
+
+done = execute_batch([f"question {number}" for number in range(160)], model="openai:gpt-4.1-mini", max_concurrency=8)
+print(done.successful, done.run_id)
+"""
+
+
+def test_the_same_call_of_execute_batch_after_a_kill_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with ProviderProcess(options=("--latency", "0.02")) as provider:
+        environment = {**os.environ, "OPENAI_BASE_URL": provider.base_url, "OPENAI_API_KEY": "any"}
+        environment.pop("STAGEBOOK_LEDGER", None)
+        command = [sys.executable, "-c", CALL]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+        while process.poll() is None and len(provider.bill().entries) < 50:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        begun = len(provider.bill().entries)
+        again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True, text=True)
+        asked = len(provider.bill().entries)
+        third = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True, text=True)
+        answered = {entry.sha256 for entry in provider.bill().charged if entry.ended == "answered"}
+        after = len(provider.bill().entries)
+    assert process.returncode == -signal.SIGKILL
+    assert begun < 160
+    assert again.stdout.split()[0] == "160"
+    assert len(answered) == 160
+    assert asked <= 160 + 8  # what was in flight at the kill may be paid for again, and nothing else
+    assert after == asked + 160  # it had come to its end, so it was asked anew
+    assert again.stdout.split()[1] != third.stdout.split()[1]

@@ -1,5 +1,6 @@
 """The operations of prompt-batch one by one, from Python, as somebody without a pipeline uses them."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 import stagebook_pipelines.prompt_batch as operations
-from stagebook import StagebookError
+from stagebook import RunPaused, StagebookError
 from stagebook.testing.provider_faults import ErrorStatus
 from stagebook.testing.provider_process import ProviderProcess
 from stagebook.testing.provider_script import Rule, Script
@@ -49,21 +50,125 @@ def test_responses_come_in_the_order_of_the_prompts_whatever_becomes_of_each(pro
     assert [one.success for one in done.responses] == [number != 3 for number in range(10)]
     assert [one.response for one in done.responses[:2]] == ["Answer to: number 0", "Answer to: number 1"]
     assert (done.total, done.successful, done.failed) == (10, 9, 1)
-    assert done.errors[0].startswith("batch 1, prompt 4: ")
-    assert done.errors[1] == "batch 2, prompt 10: halves of characters were replaced"
+    assert done.errors[0].startswith("prompts, prompt index 3, batch 1: ")
+    assert done.errors[1] == "prompts, prompt index 9, batch 2: halves of characters were replaced"
+    bad = done.responses[3]
+    assert bad.timestamp is not None
+    assert bad.metadata.duration_ms is not None
     first = done.responses[0]
     assert (first.model, first.metadata.tokens_used is not None, first.timestamp is not None) == (MODEL, True, True)
 
 
-def test_a_batch_that_is_made_again_pays_for_nothing_twice(provider: ProviderProcess) -> None:
+def test_a_call_that_came_to_its_end_asks_anew_unless_answers_are_to_be_reused(provider: ProviderProcess) -> None:
     prompts = [f"number {number}" for number in range(6)]
     provider.use(Script(rules=(Rule(contains="number 4", faults=(ErrorStatus(status=400),)), ECHO)))
     first = execute_batch(prompts, model=MODEL)
     provider.use(Script(rules=(ECHO,)))
-    second = execute_batch([*prompts, "number 6"], model=MODEL)
+    second = execute_batch([*prompts, "number 6"], model=MODEL, reuse=True)
     assert (first.failed, second.failed) == (1, 0)
     assert len(provider.bill().entries) == 6 + 2
     assert [one.timestamp for one in second.responses[:3]] == [one.timestamp for one in first.responses[:3]]
+    marks = [(one.metadata.model_extra or {}).get("reused") for one in second.responses]
+    assert marks == [True, True, True, True, None, True, None]
+    third = execute_batch(prompts, model=MODEL)
+    assert (third.successful, third.run_id != first.run_id) == (6, True)
+    assert len(provider.bill().entries) == 6 + 2 + 6
+
+
+def test_a_batch_that_reached_its_budget_goes_on_with_a_higher_one(provider: ProviderProcess) -> None:
+    prompts = [f"number {number} {'word ' * 50}" for number in range(40)]
+    options: dict[str, Any] = {"model": MODEL, "max_concurrency": 1, "prices": {MODEL: "10000/10000"}}
+    with pytest.raises(RunPaused, match="budget"):
+        execute_batch(prompts, budget=350, **options)
+    asked = len(provider.bill().entries)
+    done = execute_batch(prompts, budget=100_000, **options)
+    assert 0 < asked < 40
+    assert (done.successful, len(provider.bill().entries)) == (40, 40)
+
+
+def test_another_header_is_another_request(provider: ProviderProcess) -> None:
+    url = f"{provider.base_url}/chat/completions"
+    body = {"model": "gpt-4.1-mini", "messages": "{{ messages }}"}
+    for tenant, count in (("1", 1), ("2", 2), ("1", 2)):
+        options = {"headers": {"Authorization": "Bearer env:OPENAI_API_KEY", "X-Tenant": tenant}, "body": body}
+        execute_batch(["one"], model_endpoint=url, request_options=options, reuse=True)
+        assert len(provider.bill().entries) == count
+
+
+def test_answers_of_another_model_another_endpoint_or_another_body_have_rows_of_their_own(
+    provider: ProviderProcess,
+) -> None:
+    url = f"{provider.base_url}/chat/completions"
+    auth = {"Authorization": "Bearer env:OPENAI_API_KEY"}
+    body = {"model": "gpt-4.1-mini", "messages": "{{ messages }}", "user": "{{ model }}"}
+    given: list[dict[str, Any]] = [
+        {"model": "meta-llama/Llama-3-8B", "body": body},
+        {"model": "Qwen/Qwen3-8B", "body": body},
+        {"model": None, "body": body},
+        {"model": None, "body": {**body, "temperature": 1}},
+        {"model": None, "body": body, "url": f"{url}?v=2"},
+    ]
+    for one in given:
+        told = run_pipeline(
+            prompts=["q"],
+            model=one["model"],
+            model_endpoint=one.get("url", url),
+            request_options={"headers": auth, "body": one["body"]},
+            store="results.db",
+            experiment_name="e",
+        )
+        assert (told.stored, told.already_stored, told.errors) == (1, 0, [])
+    with sqlite3.connect("results.db") as database:
+        rows = database.execute("SELECT model FROM prompt_evaluations ORDER BY id").fetchall()
+    database.close()
+    names = [model for (model,) in rows]
+    assert names[:3] == ["endpoint:meta-llama/Llama-3-8B", "endpoint:Qwen/Qwen3-8B", "endpoint:127.0.0.1"]
+    options = {"headers": auth, "body": body}
+    told = run_pipeline(
+        prompts=["q"], model_endpoint=url, request_options=options, store="results.db", experiment_name="e"
+    )
+    assert (told.stored, told.already_stored) == (0, 1)
+
+
+def test_what_extract_prompts_gives_is_asked_and_told_with_its_file_and_index(
+    provider: ProviderProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"question": "one"}\n{"question": "two"}\n')
+    (tmp_path / "b.jsonl").write_text('{"question": "one"}\n')
+    provider.use(Script(rules=(Rule(contains="two", faults=(ErrorStatus(status=400),)), ECHO)))
+    found = extract_prompts(source=tmp_path, pattern="*.jsonl")
+    for given in (found, found.prompts):
+        done = execute_batch(given, model=MODEL, ledger=tmp_path / "l" / "l.db")
+        origins = [one.metadata.model_extra or {} for one in done.responses]
+        assert [(one["file"], one["index"]) for one in origins] == [("a.jsonl", 0), ("a.jsonl", 1), ("b.jsonl", 0)]
+        assert done.errors[0].startswith("a.jsonl, prompt index 1, batch 1: ")
+
+
+def test_prompts_of_another_type_and_a_batch_that_asks_nobody_are_refused(provider: ProviderProcess) -> None:
+    wrong: Any
+    for wrong in ("one prompt", 7, ["fine", 7], [b"bytes"], [None]):
+        with pytest.raises(StagebookError, match=r"is one str|not int|is (int|bytes|NoneType)"):
+            execute_batch(wrong, model=MODEL)
+    with pytest.raises(StagebookError, match="nobody is named who is asked"):
+        execute_batch(["one"])
+    assert not provider.bill().entries
+
+
+def test_a_prompt_that_looks_like_a_key_is_asked_like_any_other(provider: ProviderProcess) -> None:
+    prompts = ["what is sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCD?", "and this?"]
+    assert execute_batch(prompts, model=MODEL).successful == 2
+    assert run_pipeline(prompts=prompts, model=MODEL).successful == 2
+    assert run_pipeline(prompts=["half \ud800 of one"], model=MODEL).successful == 1
+
+
+def test_a_failure_that_was_stored_is_replaced_when_a_later_batch_gets_the_answer(provider: ProviderProcess) -> None:
+    provider.use(Script(rules=(Rule(contains="two", faults=(ErrorStatus(status=400),)), ECHO)))
+    store_results(execute_batch(["one", "two"], model=MODEL), store="results.jsonl", experiment_name="e")
+    provider.use(Script(rules=(ECHO,)))
+    told = store_results(execute_batch(["two"], model=MODEL), store="results.jsonl", experiment_name="e")
+    assert (told.stored, told.already_stored) == (1, 0)
+    rows = [json.loads(line) for line in Path("results.jsonl").read_text().splitlines()]
+    assert [(row["prompt"], row["success"]) for row in rows] == [("one", True), ("two", True)]
 
 
 def test_an_endpoint_of_any_shape_is_asked_as_its_options_say(provider: ProviderProcess) -> None:
@@ -107,8 +212,8 @@ def test_one_call_does_all_of_it_and_files_that_come_later_are_all_that_is_paid_
     (folder / "a.jsonl").write_text('{"question": "one", "answer": "1"}\n{"question": "two", "answer": "2"}\n')
     first = run_pipeline(source=folder, model=MODEL, store="results.db")
     (folder / "b.jsonl").write_text('{"question": "three", "answer": "Answer to: three"}\n')
-    second = run_pipeline(source=folder, model=MODEL, store="results.db")
-    assert (first.total, second.total, second.stored) == (2, 3, 3)
+    second = run_pipeline(source=folder, model=MODEL, store="results.db", reuse=True)
+    assert (first.total, second.total, second.stored, second.already_stored) == (2, 3, 1, 2)
     assert second.evaluation is not None
     assert second.evaluation.metrics["exact_match"].mean == pytest.approx(1 / 3)
     assert len(provider.bill().entries) == 3

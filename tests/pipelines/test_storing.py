@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from psycopg.rows import dict_row
 
-from stagebook_pipelines.prompt_batch.results import Stored
+from stagebook_pipelines.prompt_batch.results import BatchResult, Response, Stored
 from stagebook_pipelines.prompt_batch.storing.record import COLUMNS
 from stagebook_pipelines.prompt_batch.storing.store import StoreError
 from stagebook_pipelines.prompt_batch.storing.store_results import store_results
@@ -244,3 +244,29 @@ def test_a_place_that_is_none_is_told_with_the_mend(store: str, told: str, tmp_p
     with pytest.raises(StoreError, match=told):
         store_results(responses(1), store=store, table=table)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_is_replaced_by_an_answer_that_comes_in_a_later_chunk_of_the_same_call(place: Place) -> None:
+    known = {"metadata": {"record_key": "the-one"}}
+    failed = responses(1, success=False, response=None, error="boom", **known)
+    done = store_results([*failed, *responses(120), *responses(1, **known)], store=place.store, experiment_name="e")
+    assert (done.stored, done.failed) == (122, 0)
+    rows = [row for row in place.rows() if row["prompt"] == "prompt 0"]
+    assert [(row["success"], row["response"]) for row in rows] == [(True, "answer 0")] * 2
+    assert len(place.rows()) == 121
+
+
+def test_the_same_key_in_another_experiment_is_another_row(place: Place) -> None:
+    known = responses(1, metadata={"record_key": "the-one"})
+    told = [account(store_results(known, store=place.store, experiment_name=name)) for name in ("a", "b", "a")]
+    assert told == [(1, 0, 0), (1, 0, 0), (0, 1, 0)]
+
+
+def test_what_is_no_list_of_responses_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    for wrong in ("text", responses(1)[0], Response(prompt="x"), 7):
+        with pytest.raises(StoreError, match="a list of responses is stored"):
+            store_results(wrong, store=str(tmp_path / "r.db"))  # type: ignore[arg-type]
+    batch = BatchResult(
+        responses=[Response(prompt="x")], total=1, successful=1, failed=0, total_duration_ms=1, run_id="r"
+    )
+    assert store_results(batch, store=str(tmp_path / "r.db")).stored == 1

@@ -15,6 +15,7 @@ from stagebook.engine.result import RunResult, in_own_loop, result_of
 from stagebook.engine.session import Site, Start, begin_driven, carry_on
 from stagebook.engine.session import check as check_start
 from stagebook.engine.settings import Dollars, Settings, picodollars
+from stagebook.engine.unfinished import unfinished
 from stagebook.ledger.claim import Claim
 from stagebook.ledger.location import MEMORY, locate
 from stagebook.ledger.store import Ledger
@@ -45,6 +46,7 @@ def run(
     lenient: bool = False,
     reuse: bool = False,
     provider_batch: bool = False,
+    go_on: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
 ) -> RunResult:
@@ -69,6 +71,8 @@ def run(
         reuse: Ask only what no other run of the pipeline was answered: the very same request, to the same model.
         provider_batch: Ask prompts that have many items through the provider's batches (OpenAI, Anthropic): half the
             price, and answers within a day instead of seconds.
+        go_on: Where the last run of the same input and the same models was interrupted, paused or failed, go on with
+            that one instead of beginning another; its tags stay.
         tags: Labels to find the run by.
         check: Raise where the run did not end well; otherwise its status tells.
 
@@ -95,6 +99,7 @@ def run(
             lenient=lenient,
             reuse=reuse,
             provider_batch=provider_batch,
+            go_on=go_on,
             tags=tags,
             check=check,
         )
@@ -132,6 +137,7 @@ async def arun(
     lenient: bool = False,
     reuse: bool = False,
     provider_batch: bool = False,
+    go_on: bool = False,
     tags: Sequence[str] = (),
     check: bool = True,
 ) -> RunResult:
@@ -158,6 +164,9 @@ async def arun(
     start = Start(graph, found.source, given, chosen, tuple(tags))
     await preflight(start)
     async with _opened(ledger) as place:
+        left = await unfinished(start, place.site) if go_on else None
+        if left is not None:
+            return await _drive(left, found, place, None, chosen, raising=check)
         new, claim = await begin_driven(start, place.site)
         return await _drive(new, found, place, claim, raising=check)
 

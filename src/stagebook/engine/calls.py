@@ -19,7 +19,7 @@ ORDER BY received_at DESC, id DESC LIMIT 1
 """
 
 
-async def with_call(value: BaseModel, field: str, asked: str, journal: Journal, ledger: Ledger) -> BaseModel:
+async def with_call(value: BaseModel, field: str, asked: str, how: str, journal: Journal, ledger: Ledger) -> BaseModel:
     """Fill in the field that tells of the call.
 
     What was asked in this attempt is known; what a resumed step was given again is read from the ledger.
@@ -39,7 +39,7 @@ async def with_call(value: BaseModel, field: str, asked: str, journal: Journal, 
             last.received_at,
             charge.finish_reason if charge is not None else None,
         )
-    return value.model_copy(update={field: call})
+    return value.model_copy(update={field: call.model_copy(update={"asked_how": how}) if how else call})
 
 
 async def recorded_call(asked: str, step: int, ledger: Ledger) -> Call:

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from stagebook.definition.graph import Graph, StageSpec
 from stagebook.definition.place import nearest
-from stagebook.engine.plan import scope
+from stagebook.engine.outcomes import Outcomes
+from stagebook.engine.plan import StepKey, scope
 from stagebook.engine.settings import Settings
 from stagebook.engine.standing import Planned, Tally, stand
 from stagebook.ledger.store import Ledger
@@ -21,6 +22,7 @@ from stagebook.llm.reading import read_kept
 from stagebook.model.errors import InputError, MissingOutput, NotFound
 from stagebook.model.records import WHOLE, OutputRef
 from stagebook.model.status import RunStatus
+from stagebook.model.told import Outcome
 
 T = TypeVar("T")
 
@@ -98,6 +100,25 @@ class RunResult:
             return self[key]
         except MissingOutput:
             return None
+
+    def outcomes(self, key: type[BaseModel] | str | Handle) -> list[Outcome]:
+        """Tell what became of the steps of a stage that did not simply complete.
+
+        Raises:
+            NotFound: No stage is called so, or makes that.
+            InputError: Several stages make it.
+        """
+        spec = self._spec(key)
+        return in_own_loop(lambda: self._outcomes(spec))
+
+    async def _outcomes(self, spec: StageSpec) -> list[Outcome]:
+        async with self._shelf.opened() as ledger:
+            run = await ledger.run(self.run_id)
+            settings = Settings.load(run.settings)
+            asked = settings.models_of(self._graph)
+            how = {stage: settings.how_asked(model) for stage, model in asked.items()}
+            keys = [StepKey(one.stage, one.item) for one in await ledger.steps(run.id) if one.stage == spec.name]
+            return await Outcomes(ledger, run.id, asked, how).settled(keys)
 
     def _spec(self, key: type[BaseModel] | str | Handle) -> StageSpec:
         stages = self._graph.stages

@@ -67,13 +67,14 @@ class Reuse:
         taken = (step.reused_from for step in steps if step.reused_from is not None)
         return cls(ledger, found, taken, lenient=lenient)
 
-    async def find(self, spec: StageSpec, fingerprint: bytes, model: str, check: Check) -> TakenOver | None:
+    async def find(self, spec: StageSpec, fingerprint: bytes, model: str, how: str, check: Check) -> TakenOver | None:
         """Find an answer for a step, the oldest first.
 
         Args:
             spec: The step's stage.
             fingerprint: The step's.
             model: Whom it would ask, `provider:name`, or several with `|` between.
+            how: How, where that is more than the name.
             check: The stage's checks: they may read what is not in the prompt, so they look again.
 
         Returns:
@@ -89,13 +90,13 @@ class Reuse:
                 try:
                     said = [] if _was_let_go(made) else await check(value, bool(made.warnings))
                     warnings = list(made.warnings) if _was_let_go(made) else [*_of_stand_in(made), *said]
-                    return TakenOver(step, kept(await self._of_this_run(spec, value, model, step)), warnings)
+                    return TakenOver(step, kept(await self._of_this_run(spec, value, model, how, step)), warnings)
                 except Complaint:
                     pass
             self._taken.discard(step)
         return None
 
-    async def _of_this_run(self, spec: StageSpec, value: BaseModel, model: str, step: int) -> BaseModel:
+    async def _of_this_run(self, spec: StageSpec, value: BaseModel, model: str, how: str, step: int) -> BaseModel:
         """Have an answer that tells of its call tell whom this run asks, and of the call even where it did not yet."""
         field = spec.prompt.call_field if spec.prompt is not None else None
         if field is None:
@@ -103,7 +104,9 @@ class Reuse:
         call = getattr(value, field)
         if not call.model:
             call = await recorded_call(model, step, self._ledger)
-        return value.model_copy(update={field: call.model_copy(update={"asked": model})})
+        return value.model_copy(
+            update={field: call.model_copy(update={"asked": model, "asked_how": how, "reused": True})}
+        )
 
     def _value(self, spec: StageSpec, made: Made, models: Sequence[str]) -> BaseModel | None:
         """Read an output as the stage's model is now; None where this run would not have accepted it."""

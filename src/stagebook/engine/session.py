@@ -262,7 +262,9 @@ async def _drive(
         lanes=site.lanes,
         weigh=weigh,
     )
-    outcomes = Outcomes(site.ledger, run.id, settings.models_of(graph))
+    asked = settings.models_of(graph)
+    how = {stage: settings.how_asked(model) for stage, model in asked.items()}
+    outcomes = Outcomes(site.ledger, run.id, asked, how)
     batches = batches_of(run, settings, door, progress, stop, budget)
     if batches is not None:
         progress.by_batch = announcement(graph, stages, settings)

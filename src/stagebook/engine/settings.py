@@ -13,6 +13,7 @@ from stagebook.door.retry import RetryPolicy
 from stagebook.llm.batch_policy import BatchPolicy
 from stagebook.llm.batches import takes
 from stagebook.llm.endpoint import Endpoint
+from stagebook.llm.plain_endpoint import ENDPOINT
 from stagebook.llm.prices import PriceBook, given_rate
 from stagebook.llm.providers import alternatives, split_model
 from stagebook.llm.worst_case import price_list
@@ -23,8 +24,8 @@ Dollars = Decimal | float | str
 """An amount of US dollars as it is given: a number, or its text."""
 MOST_DOLLARS = 9_000_000
 """What still fits into 64 bits as picodollars."""
-ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""What an endpoint may be called."""
+ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
+"""What an endpoint may be called: names of models as they are in use, `meta-llama/Llama-3-8B` among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,12 @@ class Settings:
         )
         return {spec.name: model for spec, model in asking if model is not None and asks(spec)}
 
+    def how_asked(self, model: str) -> str:
+        """Tell endpoints of one name apart by a hash of what is declared of them; empty for other models."""
+        names = [split_model(one) for one in alternatives(model)]
+        own = [self.endpoints[name] for provider, name in names if provider == ENDPOINT and name in self.endpoints]
+        return "|".join(one.identity for one in own)
+
     def check(self, graph: Graph) -> None:
         """See that every name is one of the pipeline.
 
@@ -131,7 +138,7 @@ class Settings:
                 split_model(one)
         unclear = next((name for name in self.endpoints if not ENDPOINT_NAME.fullmatch(name)), None)
         if unclear is not None:
-            raise UsageError(f"an endpoint cannot be called {unclear!r}; use letters, digits, dots and dashes")
+            raise UsageError(f"an endpoint cannot be called {unclear!r}; use letters, digits and . _ - / : @ +")
         self.price_book()
         self.rate_limits()
         if self.concurrency < 1:

@@ -244,9 +244,10 @@ class StepRunner:
         if self._unchanged(work, fingerprint):
             return StepStatus.COMPLETED
         self._start(work, fingerprint, bound)
+        how = crew.settings.how_asked(model) if prompt.call_field is not None and crew.settings.endpoints else ""
         if crew.reuse is not None and not work.journal.answered:
             taken = await crew.reuse.find(
-                spec, fingerprint, model, lambda value, last: self._checked(spec, value, bound.values, last=last)
+                spec, fingerprint, model, how, lambda value, last: self._checked(spec, value, bound.values, last=last)
             )
             if taken is not None:
                 crew.progress.stages[spec.name].reused += 1
@@ -260,13 +261,13 @@ class StepRunner:
         async def read(text: str, last: bool) -> tuple[bytes, list[str]]:  # noqa: FBT001  a Reader's shape
             value = parse(text)
             if prompt.call_field is not None:
-                value = await with_call(value, prompt.call_field, model, work.journal, crew.ledger)
+                value = await with_call(value, prompt.call_field, model, how, work.journal, crew.ledger)
             return kept(value), await self._checked(spec, value, bound.values, last=last)
 
         async def salvage(text: str, last: bool) -> tuple[bytes, list[str]]:  # noqa: ARG001, FBT001  a Reader's shape
             value = relaxed_value(spec.output, prompt.text_field, text)
             if prompt.call_field is not None:
-                value = await with_call(value, prompt.call_field, model, work.journal, crew.ledger)
+                value = await with_call(value, prompt.call_field, model, how, work.journal, crew.ledger)
             return kept(value), []
 
         answer = await crew.client.ask(

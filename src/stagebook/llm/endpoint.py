@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic import model_validator as validator
 
@@ -12,6 +14,7 @@ from stagebook.door.secrets import REFERENCE, refuse_literals
 from stagebook.llm.answer_shapes import steps_of
 from stagebook.llm.body_template import Filling, form, json_body, plain, refuse_in_host, refuse_unknown, slots
 from stagebook.model.errors import InputError, SecretInInput
+from stagebook.model.exchange import content_hash
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
@@ -86,6 +89,13 @@ class Endpoint(BaseModel):
             if text is not None:
                 steps_of(text)
         return self
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of what decides who answers and what is asked: address, method, headers, body, place of the answer."""
+        headers = sorted((name.lower(), value) for name, value in self.headers.items())
+        told = [self.url, self.method, headers, self.body, self.answer, self.model]
+        return content_hash(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hex()
 
     def _check_address(self) -> None:
         refuse_literals(self.url, "the address of the endpoint")

@@ -67,7 +67,8 @@ class Request(NamedTuple):
     timeout: float | None = None
     """Seconds that one try may take; None: as long as the transport lets any."""
     read_as: bytes = b""
-    """What else decides what an answer means: at an endpoint of one's own, its address and where the text is."""
+    """What else decides what an answer means: at an endpoint of one's own, its address and headers,
+    and where the text is."""
 
     by_batch: bool = False
     """Whether it goes by a provider's batch, at half the price."""

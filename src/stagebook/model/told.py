@@ -20,6 +20,9 @@ class Call(BaseModel):
     """The model that answered, as its provider names it; else as it was asked for."""
     asked: str = ""
     """The model that the stage asks, `provider:name`, as it was chosen for the run; the same for all of its steps."""
+    asked_how: str = ""
+    """Where an endpoint of one's own is asked: a hash of its address, method, headers, body and place of the answer, as
+    they are declared, so that two endpoints of one name are told apart. Empty for a provider."""
     input_tokens: int | None = None
     """Tokens read, cached ones included; None where the provider did not tell."""
     output_tokens: int | None = None
@@ -32,6 +35,8 @@ class Call(BaseModel):
     """When the answer had come, UTC."""
     finish_reason: str | None = None
     """Why the model stopped, in the provider's word."""
+    reused: bool = False
+    """Whether the answer was taken over from another run, and nobody was asked in this one."""
 
 
 class Outcome(BaseModel):
@@ -54,3 +59,9 @@ class Outcome(BaseModel):
     """What its checks, or its function, warned of."""
     asked: str | None = None
     """The model that its stage asks, as in `Call`; None where it asks none."""
+    asked_how: str = ""
+    """How it is asked, as in `Call`."""
+    ended_at: datetime | None = None
+    """When it ended, UTC."""
+    duration_ms: int | None = None
+    """Milliseconds of its last attempt, waits for a turn included; None where it was not begun."""

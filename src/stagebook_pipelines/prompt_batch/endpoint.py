@@ -3,14 +3,17 @@
 import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from stagebook import Endpoint
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
+_OTHER: Final = re.compile(r"[^A-Za-z0-9._:/@+-]+")
 UNNAMED: Final = "batch"
+"""What an endpoint is called of which neither a model nor a host is known."""
 
 
 class RequestOptions(BaseModel):
@@ -58,6 +61,12 @@ def endpoint_of(url: str, options: RequestOptions | Mapping[str, Any] | None, mo
     )
 
 
-def called(model: str | None) -> str:
-    """Name an endpoint after the model that it is asked for."""
-    return model if model is not None and _NAME.fullmatch(model) else UNNAMED
+def called(model: str | None, url: str) -> str:
+    """Name an endpoint after the model that it is asked for, as that is given; where none is, after its host."""
+    if model is not None:
+        return model if _NAME.fullmatch(model) else _OTHER.sub("-", model).strip("-./:@+_") or UNNAMED
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # brackets that hold no IPv6 address; told when the endpoint is declared
+        host = ""
+    return host if _NAME.fullmatch(host) else UNNAMED

@@ -1,17 +1,15 @@
 """Which prompts of which files a batch asks."""
 
-import hashlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from pathlib import Path
 
 from stagebook_pipelines.prompt_batch.archives.models import ArchiveFile, ExtractedPrompt, FileError
 from stagebook_pipelines.prompt_batch.archives.reading import read_prompts
 from stagebook_pipelines.prompt_batch.archives.seen import SeenKeys
 from stagebook_pipelines.prompt_batch.archives.sources import list_archives
+from stagebook_pipelines.prompt_batch.given_prompts import INLINE, keyed, laid_down
 from stagebook_pipelines.prompt_batch.models import Batch, BatchFile
-
-INLINE = "prompts"
-"""What stands for a file where the prompts are given themselves."""
 
 
 def wanted_files(given: Batch) -> Iterator[BatchFile]:
@@ -23,8 +21,8 @@ def wanted_files(given: Batch) -> Iterator[BatchFile]:
     Raises:
         SourceUnreadable: There is no such source.
     """
-    if given.prompts is not None:
-        size = sum(map(len, given.prompts))
+    if given.source is None:
+        size = sum(map(len, given.prompts or ()))
         files: Iterator[ArchiveFile] = iter((ArchiveFile(path=INLINE, source="", size=size),))
     else:
         files = list_archives(given.source or "", given.pattern)
@@ -95,12 +93,12 @@ def _digest(prompt: ExtractedPrompt) -> str:
 def _read(file: BatchFile, given: Batch) -> Generator[ExtractedPrompt | FileError]:
     """Read a file, or the prompts that were given themselves; no key comes twice."""
     if given.prompts is not None:
-        seen = SeenKeys()
-        for index, text in enumerate(given.prompts):
-            digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-            times = seen.count(int(digest, 16))
-            key = digest if times == 1 else f"{digest}.{times}"
-            yield ExtractedPrompt(key=key, text=text, file=INLINE, index=index)
+        yield from keyed(
+            ExtractedPrompt(key="", text=text, file=INLINE, index=index) for index, text in enumerate(given.prompts)
+        )
+        return
+    if given.prompts_file is not None:
+        yield from laid_down(Path(given.prompts_file))
         return
     with closing(read_prompts(file, column=given.column)) as found:
         for one in found:

@@ -12,6 +12,7 @@ from stagebook_pipelines.prompt_batch.archives.models import ArchiveFile
 from stagebook_pipelines.prompt_batch.evaluation.measures import Measures
 from stagebook_pipelines.prompt_batch.evaluation.models import Experiment
 from stagebook_pipelines.prompt_batch.storing.address import TABLE, refuse_password
+from stagebook_pipelines.prompt_batch.whole_text import whole
 
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 
@@ -44,6 +45,8 @@ class Batch(Measures):
     """Where the archives are: a folder, a file, or `s3://bucket/prefix`."""
     prompts: list[str] | None = None
     """The prompts themselves, instead of archives."""
+    prompts_file: Place | None = None
+    """A file of prompts as the operations of the library lay them down: JSON lines, each an extracted prompt."""
     pattern: str = "*"
     """Which files of the source, as a shell pattern such as `*.json`."""
     column: str | None = None
@@ -76,7 +79,12 @@ class Batch(Measures):
     webhook_secret: str | None = None
     """`env:NAME` of the secret that signs it (Standard Webhooks: `whsec_` and base64, or any text)."""
 
-    @field_validator("source", "references", "store", "export_path")
+    @field_validator("prompts")
+    @classmethod
+    def _whole_characters(cls, value: list[str] | None) -> list[str] | None:
+        return None if value is None else [whole(text) for text in value]
+
+    @field_validator("source", "prompts_file", "references", "store", "export_path")
     @classmethod
     def _found_from_anywhere(cls, value: str | None) -> str | None:
         return None if value is None else _absolute(value)
@@ -97,7 +105,7 @@ class Batch(Measures):
 
     @model_validator(mode="after")
     def _can_begin(self) -> Self:
-        if (self.source is None) == (self.prompts is None):
+        if [self.source, self.prompts, self.prompts_file].count(None) != 2:  # noqa: PLR2004  one of the three
             raise ValueError("name the archives (source=FOLDER), or give prompts; one of the two")
         if self.webhook is not None and self.webhook_secret is None:
             raise ValueError("a webhook is signed; name its secret: webhook_secret=env:NAME")
@@ -158,7 +166,9 @@ class Summary(BaseModel):
     cost_usd: str | None
     """What the answers cost, an exact decimal number of US dollars; null where no price is known."""
     stored: int | None = None
-    """Results that were stored, earlier or now; null where they go nowhere."""
+    """Results that were stored; null where they go nowhere."""
+    already_stored: int | None = None
+    """Results that had a row with an answer before: the same was asked of the same model for the same experiment."""
     evaluation: Experiment | None = None
     """What the answers are worth; null where nothing was measured."""
     errors: list[str] = []

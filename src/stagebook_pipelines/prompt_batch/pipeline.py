@@ -98,7 +98,7 @@ async def store_results(
     chunks = Chunks(place, heading)
     try:
         async for item, result in results(prompts, answers, failures(outcomes, "respond")):
-            key = record_key(item, result.model, given.experiment_name, given.system or "")
+            key = record_key(item, result, given.experiment_name, given.system or "")
             chunks.add(result._replace(known_by=key))
             if chunks.full:
                 await asyncio.to_thread(chunks.keep)

@@ -76,6 +76,7 @@ class BatchResult(BaseModel):
     total_duration_ms: int
     """Milliseconds that all of it took."""
     errors: list[str] = []
-    """Why prompts have no answer, with number of batch and prompt, both from 1; and what was replaced in some."""
+    """Why prompts have no answer, and what was replaced in some: with file, index of the prompt in it (from 0, as in
+    the metadata), and number of the batch (from 1)."""
     run_id: str
     """The run that it was, for `stagebook show` and `resume`."""

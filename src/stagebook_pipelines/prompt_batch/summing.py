@@ -9,6 +9,7 @@ from stagebook import Outcome, Rows
 from stagebook_pipelines.prompt_batch.archives.models import ExtractedPrompt
 from stagebook_pipelines.prompt_batch.evaluation.models import Evaluation, Experiment
 from stagebook_pipelines.prompt_batch.models import Answer, Summary
+from stagebook_pipelines.prompt_batch.responses import place_of
 from stagebook_pipelines.prompt_batch.results import Stored
 
 MOST_ERRORS: Final = 1000
@@ -79,7 +80,7 @@ async def summed(
         if one.stage == "respond":
             if one.status == "failed" and len(errors) <= MOST_ERRORS:
                 prompt = await prompts.get(one.item)
-                where = one.item if prompt is None else f"{prompt.file}, prompt {prompt.index}"
+                where = one.item if prompt is None else place_of(prompt)
                 errors.append(f"{where}: {one.reason}")
             elif one.status == "failed":
                 errors.append("")
@@ -100,7 +101,8 @@ async def summed(
         input_tokens=totals.input_tokens,
         output_tokens=totals.output_tokens,
         cost_usd=totals.cost_usd,
-        stored=None if stored is None else stored.stored + stored.already_stored,
+        stored=None if stored is None else stored.stored,
+        already_stored=None if stored is None else stored.already_stored,
         evaluation=None
         if evaluation is None
         else Experiment(**{name: getattr(evaluation, name) for name in Experiment.model_fields}),

@@ -64,7 +64,7 @@ class Chunks:
                 made = self._made(response)
             else:
                 read = response if isinstance(response, Response) else Response.model_validate(response)
-                made = self._made(result_of(read))
+                made = self._made(result_of(read, self._heading.experiment_name))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(map(str, first["loc"])) or "the whole"

@@ -28,6 +28,10 @@ class FileStore(ABC):
     def __init__(self, path: Path, heading: Heading) -> None:
         self._path, self._heading = path, heading
         self._mended: set[str] = set()
+        self._failed: set[str] = set()
+        """Keys of new rows that say that their prompt failed."""
+        self._mends_new = False
+        """Whether one of these was mended by a later chunk."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._new = _beside(path)
@@ -57,6 +61,9 @@ class FileStore(ABC):
         for record in rows:
             if record.key in self._keys:
                 self._mended.add(record.key)
+                self._mends_new |= record.key in self._failed
+            elif not record.success:
+                self._failed.add(record.key)
             self._keys[record.key] = record.success
         return Kept([one.key for one in rows], len(chunk) - len(rows), [])
 
@@ -117,7 +124,7 @@ class FileStore(ABC):
 
     @abstractmethod
     def _merge(self, new: Path, whole: Path) -> None:
-        """Write what the file holds, without the mended rows, and the new ones."""
+        """Write what the file holds, and the new rows; of both without those that are mended by a later one."""
 
 
 def _beside(path: Path) -> Path:

@@ -20,7 +20,7 @@ class JsonLinesStore(FileStore):
         self._file = self._new.open("wb")
 
     def _stored(self) -> dict[str, bool]:
-        return {key: success for _, key, success in self._lines() if key is not None}
+        return {key: success for _, key, success in self._lines(self._path) if key is not None}
 
     def _write(self, rows: Sequence[Record]) -> None:
         self._file.writelines(orjson.dumps(self._document(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows)
@@ -33,17 +33,19 @@ class JsonLinesStore(FileStore):
 
     def _merge(self, new: Path, whole: Path) -> None:
         with whole.open("wb") as made:
-            for line, key, success in self._lines():
-                if success or key not in self._mended:
-                    made.write(line if line.endswith(b"\n") else line + b"\n")
-            with new.open("rb") as rows:
-                shutil.copyfileobj(rows, made)
+            for path in (self._path, new) if self._mends_new else (self._path,):
+                for line, key, success in self._lines(path):
+                    if success or key not in self._mended:
+                        made.write(line if line.endswith(b"\n") else line + b"\n")
+            if not self._mends_new:
+                with new.open("rb") as rows:
+                    shutil.copyfileobj(rows, made)
 
-    def _lines(self) -> Iterator[tuple[bytes, str | None, bool]]:
-        """Give the lines of the file, each with its key and whether it holds an answer."""
-        if not self._path.exists():
+    def _lines(self, path: Path) -> Iterator[tuple[bytes, str | None, bool]]:
+        """Give the lines of a file, each with its key and whether it holds an answer."""
+        if not path.exists():
             return
-        with self._path.open("rb") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
@@ -51,7 +53,7 @@ class JsonLinesStore(FileStore):
                     found = orjson.loads(line)
                 except orjson.JSONDecodeError as error:
                     raise StoreError(
-                        f"line {number} of {self._path} is not JSON ({error}), so nothing is added to it;"
+                        f"line {number} of {path} is not JSON ({error}), so nothing is added to it;"
                         " mend it, or name another file"
                     ) from None
                 key = found.get(KEY) if isinstance(found, dict) else None

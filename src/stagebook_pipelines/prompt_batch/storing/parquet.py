@@ -72,21 +72,24 @@ class ParquetStore(FileStore):
                 made.write_table(table)
             with self._pq.ParquetFile(new) as rows:
                 for group in range(rows.num_row_groups):
-                    made.write_table(self._as_held(rows.read_row_group(group), schema))
+                    made.write_table(self._as_held(self._unmended(rows.read_row_group(group)), schema))
 
     def _remaining(self) -> "Iterator[pa.Table]":
         """Give the rows that the file keeps, group by group."""
         if not self._path.exists():
             return
-        compute = self._pa.compute
         with self._opened() as held:
             for group in range(held.num_row_groups):
-                table = held.read_row_group(group)
-                if self._mended:
-                    named = compute.is_in(table[KEY], value_set=self._pa.array(sorted(self._mended), self._pa.string()))
-                    failed = compute.invert(compute.fill_null(table["success"], False))
-                    table = table.filter(compute.invert(compute.and_(compute.fill_null(named, False), failed)))
-                yield table
+                yield self._unmended(held.read_row_group(group))
+
+    def _unmended(self, table: "pa.Table") -> "pa.Table":
+        """Leave out the rows that are mended by a later one."""
+        if not self._mended:
+            return table
+        compute = self._pa.compute
+        named = compute.is_in(table[KEY], value_set=self._pa.array(sorted(self._mended), self._pa.string()))
+        failed = compute.invert(compute.fill_null(table["success"], False))
+        return table.filter(compute.invert(compute.and_(compute.fill_null(named, False), failed)))
 
     def _as_held(self, table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
         """Give new rows the columns and types that the file has."""

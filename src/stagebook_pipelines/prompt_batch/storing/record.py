@@ -91,10 +91,12 @@ class Result(NamedTuple):
     """Whatever else is known of it."""
     known_by: str | None = None
     """Its key, where there is one."""
+    asked_how: str = ""
+    """A hash of how it was asked, where that is more than the model's name."""
 
 
-def result_of(response: Response) -> Result:
-    """Take a response apart; `record_key` in its metadata says by what it is known."""
+def result_of(response: Response, experiment: str | None = None) -> Result:
+    """Take a response apart; `record_key` in its metadata says by what it is known within its experiment."""
     metadata = response.metadata
     facts = dict(metadata.model_extra or {})
     named = facts.pop(KEY, None)
@@ -108,7 +110,7 @@ def result_of(response: Response) -> Result:
         metadata.duration_ms,
         metadata.tokens_used,
         facts,
-        None if named is None else str(named),
+        None if named is None else str(named) if experiment is None else key_of(KEY, experiment, str(named)),
     )
 
 

@@ -4,14 +4,17 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stagebook_pipelines.prompt_batch.results import Response, Stored
+from pydantic import BaseModel
+
+from stagebook_pipelines.prompt_batch.results import BatchResult, Response, Stored
 from stagebook_pipelines.prompt_batch.storing.address import TABLE, open_store
 from stagebook_pipelines.prompt_batch.storing.chunks import Chunks
 from stagebook_pipelines.prompt_batch.storing.record import Heading
+from stagebook_pipelines.prompt_batch.storing.store import StoreError
 
 
 def store_results(
-    responses: Iterable[Response | Mapping[str, Any]],
+    responses: BatchResult | Iterable[Response | Mapping[str, Any]],
     *,
     store: str,
     table: str = TABLE,
@@ -22,12 +25,14 @@ def store_results(
 ) -> Stored:
     """Store responses in any table or file, in chunks of 100, each in a transaction of its own.
 
-    What was stored before is not stored again: a result is known by its `record_key`, which follows from experiment,
-    model, prompt, answer and time, or stands in its metadata. A row that says that its prompt failed is replaced when
-    its answer comes.
+    What was stored before is not stored again: within its experiment a result is known by the `record_key` in its
+    metadata, where `execute_batch` puts what was asked, of whom and how; without one, by model, prompt, answer and
+    time. A row that says that its prompt failed is replaced when its answer comes. To keep several answers to the same
+    request, name an experiment for each.
 
     Args:
-        responses: As `execute_batch` gives them, or objects of the same fields; any iterable, read as it goes.
+        responses: What `execute_batch` gives, or its responses, or objects of the same fields; any iterable, read as it
+            goes.
         store: `postgresql://...` (Supabase is one), `sqlite:///FILE`, a file that ends in .db, .jsonl or .parquet, or
             `env:NAME` for an environment variable that holds one of these.
         table: `table` or `schema.table`; it is made where there is none.
@@ -41,8 +46,15 @@ def store_results(
         a chunk that fails stops no other.
 
     Raises:
-        StoreError: The place cannot be used at all: it cannot be reached, or the table cannot take results.
+        StoreError: The place cannot be used at all: it cannot be reached, or the table cannot take results. Or it is no
+            list of responses that is given.
     """
+    if isinstance(responses, BatchResult):
+        responses = responses.responses
+    if isinstance(responses, str | bytes | Mapping | BaseModel) or not isinstance(responses, Iterable):
+        raise StoreError(
+            f"a list of responses is stored, or what execute_batch gives, not one {type(responses).__name__}"
+        )
     heading = Heading(experiment_name, model_name, tuple(tags), metadata)
     chunks = Chunks(open_store(store, table, heading, os.environ), heading)
     try:
