@@ -136,6 +136,32 @@ def test_every_line_of_plain_text_is_a_prompt(tmp_path: Path) -> None:
     assert [(one.line, one.lost) for one in errors] == [(4, False)]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "given"),
+    [
+        ("a.txt", "[INST] hello [/INST]\nsecond\n", ["[INST] hello [/INST]", "second"]),
+        ("a.txt", '"Hello" she said, translate\nsecond\n', ['"Hello" she said, translate', "second"]),
+        ("a.txt", "<b>bold</b>?\nsecond\n", ["<b>bold</b>?", "second"]),
+        ("a.txt", 'What?\n{"a": 1}\nthird\n', ["What?", '{"a": 1}', "third"]),
+        ("a.txt", "Explain this, question, please\nsecond\n", ["Explain this, question, please", "second"]),
+        ("a.txt", "text\nsecond\n", ["text", "second"]),
+        ("a.txt", '{"prompt": "One?"}\n{"prompt": "Two?"}\n', ["One?", "Two?"]),
+        ("a.txt", '[\n{"prompt": "One?"}\n]\n', ["One?"]),
+        ("a.txt", '[{"prompt": "One?"}]', ["One?"]),
+        ("a.txt", "id,question\n1,One?\n2,Two?\n", ["One?", "Two?"]),
+        ("a", "Explain this, question, please\nsecond prompt\n", []),
+        ("a.csv", '"prompt","answer"\n"One?","1"\n', ["One?"]),
+        ("a.csv", "Question text,Prompt\nx,One?\n", ["One?"]),
+        ("a.csv", "prompt\nOne?\nTwo, or more?\n", ["One?"]),
+        ("a", '"One?"\n"Two?"\n', ["One?", "Two?"]),
+    ],
+    ids=range(15),
+)
+def test_a_name_in_txt_decides_and_a_table_has_a_header(tmp_path: Path, name: str, text: str, given: list[str]) -> None:
+    (tmp_path / name).write_text(text)
+    assert [one.text for one in read(tmp_path / name)[0]] == given
+
+
 def parquet(rows: list[dict[str, Any]], path: Path, **options: Any) -> None:
     import pyarrow as pa
     from pyarrow.parquet import write_table

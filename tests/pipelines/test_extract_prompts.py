@@ -102,7 +102,7 @@ def test_what_is_exported_is_read_again(archives: Path, tmp_path: Path, form: An
     assert len(found.prompts) == (4 if keep else 0)
     assert [one.text for one in again.prompts] == [
         "One?",
-        "Two\nlines?" if form == "jsonl" else "Two lines?",
+        "Two\nlines?",
         "One?",
         "Three?",
     ]
@@ -110,12 +110,52 @@ def test_what_is_exported_is_read_again(archives: Path, tmp_path: Path, form: An
     assert not again.errors
 
 
+HOSTILE = [
+    "[INST] first",
+    "prompt,question",
+    "second, question",
+    "Explain this, question, please",
+    '"quoted" third',
+    '"quoted"',
+    '"two\\nlines"',
+    '"\\"two\\\\nlines\\""',
+    "fourth\u2028x\x0bline",
+    "fifth\r\nline",
+    "  blanks around ",
+    '{"prompt": "an object"}',
+    '[{"prompt": "a list"}]',
+    "[1, 2]",
+    "[",
+    "{",
+    "<b>bold</b>",
+    "<!DOCTYPE html><p>a page",
+    "PAR1",
+    "PK\x03\x04",
+    "\ufeffmark",
+    "prompt",
+    "\\nabla and \\n",
+    "gr\u00fcn \U0001f600",
+]
+
+
+@pytest.mark.parametrize("first", range(len(HOSTILE)))
+def test_prompts_of_any_kind_come_back_from_plain_text(tmp_path: Path, first: int) -> None:
+    prompts = [*HOSTILE[first:], *HOSTILE[:first]]
+    (tmp_path / "a.json").write_text(json.dumps(prompts))
+    assert [one.text for one in extract_prompts(tmp_path / "a.json", export_path=tmp_path / "a.txt").prompts] == prompts
+    again = extract_prompts(tmp_path / "a.txt")
+    assert [one.text for one in again.prompts] == prompts
+    (tmp_path / "one.json").write_text(json.dumps(prompts[:1]))
+    extract_prompts(tmp_path / "one.json", export_path=tmp_path / "one.txt")
+    assert [one.text for one in extract_prompts(tmp_path / "one.txt").prompts] == prompts[:1]
+
+
 def test_an_export_has_a_name_of_its_own_where_none_is_given(
     archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert extract_prompts(archives, export="txt").exported == "prompts.txt"
-    assert (tmp_path / "prompts.txt").read_text().splitlines() == ["One?", "Two lines?", "One?", "Three?"]
+    assert (tmp_path / "prompts.txt").read_text().splitlines() == ["One?", '"Two\\nlines?"', "One?", "Three?"]
 
 
 def test_an_export_that_fails_leaves_nothing(archives: Path, tmp_path: Path) -> None:

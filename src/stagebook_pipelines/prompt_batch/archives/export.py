@@ -10,9 +10,10 @@ from typing import BinaryIO, Literal, cast
 import orjson
 
 from stagebook_pipelines.prompt_batch.archives.models import ExtractedPrompt
+from stagebook_pipelines.prompt_batch.archives.plain_lines import as_line
 
 Form = Literal["jsonl", "txt"]
-"""One object a line; or one prompt a line, its line breaks as blanks."""
+"""One object a line; or one prompt a line, as a JSON string where it is no plain line."""
 
 
 def destination(form: Form | None, path: str | Path | None) -> tuple[Path, Form] | None:
@@ -92,4 +93,4 @@ class Export:
             told = {name: value for name, value in vars(prompt).items() if value is not None and value != []}
             self._file.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
         else:
-            self._file.write(" ".join(prompt.text.splitlines()).encode() + b"\n")
+            self._file.write(as_line(prompt.text).encode() + b"\n")

@@ -38,8 +38,8 @@ def extract_prompts(
         source: A folder (with the folders in it), a file, or `s3://bucket/prefix`.
         pattern: Which files, as a shell pattern such as `*.json`.
         max_prompts: How many prompts at most; files beyond them are not opened.
-        export: Write the prompts to a file as well: `jsonl`, one object a line; or `txt`, one prompt a line, its line
-            breaks as blanks.
+        export: Write the prompts to a file as well: `jsonl`, one object a line; or `txt`, one prompt a line,
+            those of several lines as JSON strings, so that they are read again as they were.
         export_path: That file. Without it, `prompts.jsonl` or `prompts.txt` in the current folder; without `export`,
             its ending says which form.
         unique: Leave out prompts whose text has been given before, in whatever file.

@@ -8,10 +8,12 @@ from itertools import islice
 
 import orjson
 
-from stagebook_pipelines.prompt_batch.archives.lines import json_lines, text_lines
+from stagebook_pipelines.prompt_batch.archives.decoding import as_text
+from stagebook_pipelines.prompt_batch.archives.lines import json_lines
 from stagebook_pipelines.prompt_batch.archives.opened import Opened, Unpacked
 from stagebook_pipelines.prompt_batch.archives.packed import GZIP, ZIP, Ration, gunzipped, members
 from stagebook_pipelines.prompt_batch.archives.parquet import MAGIC, parquet_rows
+from stagebook_pipelines.prompt_batch.archives.plain_lines import MARKED, text_lines
 from stagebook_pipelines.prompt_batch.archives.shapes import LISTS
 from stagebook_pipelines.prompt_batch.archives.stream import ByteStream, CutOff, Record, Trouble
 from stagebook_pipelines.prompt_batch.archives.tables import ASKING, header_of, table_rows
@@ -31,6 +33,8 @@ _WRAPPER = re.compile(
     + rb')"\s*:\s*\[\s*\{'
 )
 """An object that begins with some plain fields and a list of objects under a name that is known to hold all records."""
+_PLAIN = re.compile(r"\.txt(?:\.gz)?(?:#\d+)?\Z", re.IGNORECASE)
+"""Names that say that every line is a prompt, also of a member of a zip archive that has its name twice."""
 _TURN = re.compile(rb'\s*"(?:from|value|role|content|sender)"\s*:')
 
 Records = Iterator[Record | Trouble]
@@ -61,7 +65,7 @@ def members_of(
         yield from members_of(name, inner, column, largest, depth + 1)
     elif packed:
         yield from _zipped(name, file if depth == 0 else Unpacked(stream), column, largest, depth)
-    elif stream.data.startswith(MAGIC):
+    elif stream.data.startswith(MAGIC) and not _PLAIN.search(name):
         yield name, _parquet(file if depth == 0 else Unpacked(stream), largest, column)
     else:
         yield name, _records(name, stream, column, largest)
@@ -92,18 +96,19 @@ def _records(name: str, stream: ByteStream, column: str | None, largest: int) ->
     if stream.data.startswith(codecs.BOM_UTF8):
         stream.at = len(codecs.BOM_UTF8)
     head = stream.data[stream.at : stream.at + _HEAD]
+    plain = _PLAIN.search(name) is not None
     first = head.lstrip()[:1]
     if not first:
         if stream.problem is None:
             yield Trouble("is empty" if not head else "holds nothing but blanks")
     elif b"\0" in head:
         yield Trouble("is not text, and of no form that is known")
-    elif first == b"<":
+    elif MARKED.match(as_text(head[:100])[0]) if plain else first == b"<":
         yield Trouble("is a web page or XML: was it an error page that was saved?")
-    elif first in {b"{", b"[", b'"'} or _a_line_is_json(head):
+    elif _is_json_though_plain(head) if plain else first in {b"{", b"["} or _a_line_is_json(head):
         yield from _json(stream, head, first, largest)
     else:
-        yield from _text(name, stream, head, column, largest)
+        yield from _text(stream, head, column, largest, plain=plain)
     if stream.problem is not None:
         yield Trouble(stream.problem)
 
@@ -145,9 +150,22 @@ def _a_line_is_json(head: bytes) -> bool:
     return False
 
 
-def _text(name: str, stream: ByteStream, head: bytes, column: str | None, largest: int) -> Records:
-    plain = name.lower().removesuffix(".gz").endswith(".txt")
-    found = header_of(head, column)
+def _is_json_though_plain(head: bytes) -> bool:
+    """Whether a file whose name says plain text is JSON: its first lines are whole objects, or it is one list."""
+    first, *others = [line.strip() for line in islice(filter(bytes.strip, head.split(b"\n")), _FIRST_LINES + 1)]
+    if first in {b"[", b"[{", b"{"} or (first.startswith(b"[{") and not others and len(head) == _HEAD):
+        return True
+    cut = len(head) == _HEAD  # then the last line may go on beyond it
+    whole = [first, *(others[:-1] if cut else others)]
+    try:
+        read = [orjson.loads(line) for line in whole]
+    except orjson.JSONDecodeError:
+        return False
+    return all(isinstance(one, dict) for one in read) or (len(read) == 1 and first.startswith(b"[{"))
+
+
+def _text(stream: ByteStream, head: bytes, column: str | None, largest: int, *, plain: bool) -> Records:
+    found = header_of(head, column, strict=plain)
     if found is not None:
         separator, names = found
         if column in names or not ASKING.isdisjoint(names):
@@ -159,6 +177,8 @@ def _text(name: str, stream: ByteStream, head: bytes, column: str | None, larges
             return
     if plain:
         yield from text_lines(stream, largest)
+    elif head.lstrip().startswith(b'"'):
+        yield from _json(stream, head, b'"', largest)
     else:
         begins = head.lstrip()[:40].decode(errors="replace")
         yield Trouble(f"is text of no known form, beginning with {begins!r} (plain prompts, one a line, end in .txt)")

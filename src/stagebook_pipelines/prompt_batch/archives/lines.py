@@ -1,10 +1,10 @@
-"""Files whose lines mean something each: JSON Lines, and plain text."""
+"""Files whose lines mean something each: how they are cut, and JSON Lines."""
 
 from collections.abc import Iterator
 
 import orjson
 
-from stagebook_pipelines.prompt_batch.archives.decoding import Unreadable, as_text, decoded
+from stagebook_pipelines.prompt_batch.archives.decoding import Unreadable, decoded
 from stagebook_pipelines.prompt_batch.archives.stream import ByteStream, Record, Trouble
 
 _AROUND = b" \t\r\n\x1e"
@@ -87,26 +87,3 @@ def json_lines(stream: ByteStream, largest: int) -> Iterator[Record | Trouble]:
                 yield Trouble(remark, index, place, number, lost=False)
         yield Record(value, index, place, number)
         index += 1
-
-
-def text_lines(stream: ByteStream, largest: int) -> Iterator[Record | Trouble]:
-    """Read plain text, in which every line that is not blank is a prompt.
-
-    Args:
-        stream: The bytes.
-        largest: Bytes that a line may have.
-
-    Yields:
-        The lines, without what stands around them, and what is wrong with them.
-    """
-    index = 0
-    for number, place, line in lines(stream, largest):
-        if isinstance(line, Trouble):
-            yield Trouble(line.message, index, place, number)
-            index += 1
-        elif line.strip():
-            text, remark = as_text(line)
-            if remark is not None:
-                yield Trouble(remark, index, place, number, lost=False)
-            yield Record(text.strip(), index, place, number)
-            index += 1

@@ -1,6 +1,7 @@
 """Tables: CSV with any of the usual separators."""
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from stagebook_pipelines.prompt_batch.archives.rows import COLUMNS
 from stagebook_pipelines.prompt_batch.archives.stream import ByteStream, Record, Trouble
 
 _SEPARATORS = ",\t;|"
+_WORD = re.compile(r"\s*[\w.-]*\s*")
+_LONGEST_NAME = 60
 STRUCTURED = frozenset(
     {"messages", "conversations", "conversation", "chat_messages", "mapping", "turns", "choices", "options"}
     | {"references", "ideal", "input", "prompt", "answers"}
@@ -21,16 +24,17 @@ ASKING = frozenset({*COLUMNS, "messages", "conversations", "conversation", "chat
 """Columns that make a table one of prompts."""
 
 
-def header_of(head: bytes, column: str | None) -> tuple[str, list[str]] | None:
+def header_of(head: bytes, column: str | None, *, strict: bool = False) -> tuple[str, list[str]] | None:
     """Find the header of a table.
 
     Args:
         head: The beginning of the file.
         column: The column that asks, where it has been said.
+        strict: Whether the file's name says plain text, so that only what can be nothing else is a table.
 
     Returns:
-        The separator and the columns' names, if one of them is known to ask; else those of whatever looks like a table
-        (several columns, as many in its second row); or None.
+        The separator and the columns' names, if one of them is known to ask and all look like names; else those of
+        whatever looks like a table (several columns, as many in its second row); or None.
     """
     text, _ = as_text(head)
     given = text.splitlines(keepends=True)[:50]
@@ -41,11 +45,20 @@ def header_of(head: bytes, column: str | None) -> tuple[str, list[str]] | None:
         except csv.Error:
             continue
         names = names_of(rows[0], column) if rows else []
-        if column in names if column is not None else not ASKING.isdisjoint(names):
+        if column in names if column is not None else not ASKING.isdisjoint(names) and _plausible(rows, strict=strict):
             return separator, names
         if likely is None and len(names) > 1 and len(rows) > 1 and len(rows[1]) == len(names):
             likely = separator, names
-    return likely
+    return likely if likely is None or column is not None or ASKING.isdisjoint(likely[1]) else None
+
+
+def _plausible(rows: list[list[str]], *, strict: bool) -> bool:
+    """Whether a first row that has a known name is a header, and no prose with commas in it."""
+    header, *others = rows
+    alike = [len(row) == len(header) for row in others[:20]]
+    if all(map(_WORD.fullmatch, header)):
+        return not strict or (len(header) > 1 and bool(alike) and all(alike[: len(alike) - 1] or alike))
+    return not strict and any(alike) and all(len(name) <= _LONGEST_NAME for name in header)
 
 
 def names_of(header: list[str], column: str | None) -> list[str]:
