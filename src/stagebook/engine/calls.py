@@ -39,7 +39,10 @@ async def with_call(value: BaseModel, field: str, asked: str, how: str, journal:
             last.received_at,
             charge.finish_reason if charge is not None else None,
         )
-    return value.model_copy(update={field: call.model_copy(update={"asked_how": how}) if how else call})
+    if how:
+        call = call.model_copy(update={"asked_how": how})
+    value.__dict__[field] = call  # it was made this moment and is nobody else's; a copy costs as much as validating
+    return value
 
 
 async def recorded_call(asked: str, step: int, ledger: Ledger) -> Call:
@@ -80,7 +83,7 @@ def _call(
     received: int,
     reason: str | None,
 ) -> Call:
-    return Call.model_construct(
+    return Call(  # pydantic takes three times as long to construct it without validation
         model=model,
         asked=asked,
         input_tokens=read,
