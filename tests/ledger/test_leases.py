@@ -59,6 +59,33 @@ async def test_a_lease_that_a_crash_of_the_server_lost_is_taken_again(
             await asyncio.sleep(0.01)
 
 
+async def test_a_renewal_under_way_does_not_bring_back_a_lease_that_was_let_go(postgres: str, begin: Begin) -> None:
+    async with await Ledger.open(postgres) as ledger:
+        drive = await begin(ledger)
+        held: Any = ledger._locks
+        [lease] = held._held.values()
+        await drive.claim.release()
+        held._renew_one(lease)
+        assert not ledger.is_driven(drive.run.run_id)
+        assert (await ledger.query("SELECT count(*) FROM leases")).rows == [(0,)]
+
+
+async def test_a_renewal_that_waits_keeps_no_reader_waiting(
+    postgres: str, begin: Begin, monkeypatch: pytest.MonkeyPatch, postgres_server: PostgresProcess
+) -> None:
+    monkeypatch.setattr(leases, "RENEWED_SECONDS", 0.02)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%leases SET%'"
+    async with await Ledger.open(postgres) as ledger:
+        drive = await begin(ledger)
+        with psycopg.connect(postgres_server.address) as owner:
+            owner.execute("SET LOCAL idle_in_transaction_session_timeout = '20s'")  # a fault fails, and does not hang
+            owner.execute(f"LOCK TABLE {postgres.rpartition('=')[2]}.leases IN EXCLUSIVE MODE".encode())
+            while (await ledger.query(waits)).rows == [(0,)]:
+                await asyncio.sleep(0.01)
+            assert await ledger.steps(drive.run.id) == []
+            owner.execute("ROLLBACK")
+
+
 async def test_a_driver_elsewhere_is_told_and_left_alone_while_it_is_heard_of(
     postgres: str, begin: Begin, change: Change
 ) -> None:

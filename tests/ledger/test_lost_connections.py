@@ -1,6 +1,7 @@
 """The server goes away: what was handed in becomes durable all the same, once each."""
 
 import asyncio
+import os
 import random
 import re
 import socket
@@ -20,6 +21,7 @@ from stagebook.ledger.store import Ledger
 from stagebook.model.errors import LedgerError
 from stagebook.testing.postgres_process import PostgresProcess
 
+SILENCE = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
 Begin = Callable[..., Awaitable[Any]]
 
 
@@ -149,6 +151,23 @@ async def test_a_commit_that_nothing_can_be_learned_about_is_told_and_looked_at_
                 await ledger.write(Noted(drive.run.id, "told", b"{}", 2))
                 break
         assert [event.kind for event in await ledger.events(run=drive.run.id)].count("told") == 1
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux tells these options of a socket")
+@pytest.mark.parametrize(("asked", "milliseconds"), [("", 3000), ("&tcp_user_timeout=70000", 70000)], ids=["", "asked"])
+async def test_every_connection_ends_when_the_network_is_silent(
+    postgres: str, begin: Begin, asked: str, milliseconds: int
+) -> None:
+    async with await Ledger.open(postgres + asked, busy_seconds=6) as ledger:
+        await begin(ledger)
+        database: Any = ledger._database
+        for lease in database.leases._held.values():
+            database.leases._renew_one(lease)
+        for connection in (database._near, database._renewing, database.session._connection):
+            with socket.socket(fileno=os.dup(connection.raw.fileno())) as end:
+                options = [end.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) for option in SILENCE]
+                assert options == [milliseconds, 1, 1, 4]
+                assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 @pytest.mark.parametrize("arrives", [True, False], ids=["carried-out", "never-arrived"])

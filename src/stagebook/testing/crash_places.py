@@ -13,6 +13,7 @@ from stagebook.ledger.locks import FolderLocks
 from stagebook.ledger.postgres.address import read_address
 from stagebook.ledger.postgres.connection import PostgresConnection, connect
 from stagebook.ledger.postgres.leases import SILENT_SECONDS, began_at
+from stagebook.ledger.store import BUSY_SECONDS
 
 T = TypeVar("T")
 Place: TypeAlias = Path | str
@@ -98,7 +99,7 @@ def _drop(place: str) -> None:
 @contextmanager
 def _asking(place: str) -> Iterator[tuple[psycopg.Connection[Any], str]]:
     address = read_address(place)
-    connection = connect(address)
+    connection = connect(address, BUSY_SECONDS)
     try:
         yield connection, address.schema
     finally:

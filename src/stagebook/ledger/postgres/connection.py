@@ -1,5 +1,6 @@
 """Connections to PostgreSQL, dressed as the shared SQL wants them; between transactions a session holds nothing."""
 
+import logging
 from collections.abc import Iterable
 from time import monotonic, sleep
 from typing import Any, Final
@@ -18,6 +19,8 @@ CONNECT_SECONDS: Final = 10
 """How long one host may take to answer."""
 OLDEST: Final = 150000
 """Server version: 15, the oldest that its makers still mend."""
+SILENT_SECONDS: Final = (2.0, 15.0)
+"""Least and most that a network may be silent while an answer is due, until its connection is given up."""
 RESTART_SECONDS: Final = 4.0
 """How long a server that refuses connections may take to be started again."""
 _PAUSE: Final = 0.1
@@ -25,6 +28,7 @@ _STARTING: Final = "the database system is"
 """Starting up, shutting down, in recovery mode: what a server says before a login, in words alone."""
 _AWAY: Final = ("Connection refused", "Connection reset", "server closed the connection", "terminating connection")
 """What is heard of one that is being stopped or was killed."""
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it warns of, we raise
 Raw = psycopg.Connection[tuple[Any, ...]]  # Any: one type per column
 
 
@@ -70,8 +74,13 @@ class _BlobsDumper(Dumper):
         return b"".join(parts)
 
 
-def connect(address: Address) -> Raw:
+def connect(address: Address, busy_seconds: float) -> Raw:
     """Connect, without a transaction.
+
+    Args:
+        address: The ledger's.
+        busy_seconds: How long a server that is away is waited for: a silent network is given up in half of that, so
+            that there is time for another try.
 
     Raises:
         LedgerError: The address cannot be read.
@@ -86,7 +95,7 @@ def connect(address: Address) -> Raw:
         autocommit=True,
         prepare_threshold=None,
         cursor_factory=psycopg.RawCursor,
-        **_defaults(address.conninfo),
+        **_defaults(address.conninfo, busy_seconds),
     )
     adapters = connection.adapters
     adapters.register_loader("numeric", _Number)
@@ -110,7 +119,7 @@ def connect_explained(address: Address, busy_seconds: float) -> Raw:
     began = monotonic()
     while True:
         try:
-            connection = connect(address)
+            connection = connect(address, busy_seconds)
             break
         except psycopg.Error as error:
             said = str(error)
@@ -128,10 +137,20 @@ def connect_explained(address: Address, busy_seconds: float) -> Raw:
     return connection
 
 
-def _defaults(conninfo: str) -> dict[str, Any]:
+def _defaults(conninfo: str, busy_seconds: float) -> dict[str, Any]:
     """What we ask for where the address does not: an end to waiting, and a name for `pg_stat_activity`."""
     given = psycopg.conninfo.conninfo_to_dict(conninfo)
-    wanted = {"connect_timeout": CONNECT_SECONDS, "application_name": "stagebook", "client_encoding": "UTF8"}
+    least, most = SILENT_SECONDS
+    silent = min(max(busy_seconds / 2, least), most)
+    wanted = {
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "stagebook",
+        "client_encoding": "UTF8",
+        "tcp_user_timeout": round(silent * 1000),  # for what was sent and not acknowledged
+        "keepalives_idle": max(round(silent / 3), 1),  # for an answer that does not come
+        "keepalives_interval": max(round(silent / 6), 1),
+        "keepalives_count": 4,
+    }
     return {name: value for name, value in wanted.items() if name not in given}
 
 

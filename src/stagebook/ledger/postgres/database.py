@@ -55,11 +55,12 @@ class PostgresDatabase:
         self._busy_seconds = busy_seconds
         self._idle: list[Raw] = []
         self._closed = False
+        self._renewing: PostgresConnection | None = None
         self._near = PostgresConnection(self._opened(read_only=read_only), address.schema)
         self._near_lock = threading.RLock()
         self._far: PostgresConnection | None = None
         self._far_lock = threading.Lock()
-        self.leases = Leases(self.read)
+        self.leases = Leases(self.read, self._renew)
 
     def _opened(self, *, read_only: bool) -> Raw:
         """Connect, and see to what is there; again where the server goes away meanwhile."""
@@ -72,7 +73,7 @@ class PostgresDatabase:
                     check_version(raw, address)
                 else:
                     migrate(raw, address)
-                    self.session = PostgresSession(connect(address), address, self.blobs, busy_seconds)
+                    self.session = PostgresSession(connect(address, busy_seconds), address, self.blobs, busy_seconds)
             except psycopg.Error as error:
                 raw.close()
                 if not passes(error) or monotonic() > until:
@@ -163,10 +164,21 @@ class PostgresDatabase:
         self.leases.close()
         with self._near_lock, self._far_lock:
             self._near.close()
-            if self._far is not None:
-                self._far.close()
+            for connection in (self._far, self._renewing):
+                if connection is not None:
+                    connection.close()
             while self._idle:
                 self._idle.pop().close()
+
+    def _renew(self, function: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do what the thread does that renews leases, on its own connection: it keeps no reader waiting."""
+
+        def once() -> T:
+            if self._renewing is None:
+                self._renewing = self._new()
+            return function(self._connected(self._renewing), *args, **kwargs)
+
+        return self._patiently(once)
 
     def _read_far(self, function: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         with self._far_lock:
@@ -174,14 +186,17 @@ class PostgresDatabase:
 
     def _farther(self) -> PostgresConnection:
         if self._far is None:
-            self._far = PostgresConnection(connect(self._address), self._address.schema)
+            self._far = self._new()
         return self._far
+
+    def _new(self) -> PostgresConnection:
+        return PostgresConnection(connect(self._address, self._busy_seconds), self._address.schema)
 
     def _connected(self, connection: PostgresConnection) -> PostgresConnection:
         if connection.raw.closed:
             if self._closed:
                 raise LedgerError(f"the ledger {self.where} is closed; open it again to read")
-            connection.raw = connect(self._address)
+            connection.raw = connect(self._address, self._busy_seconds)
         return connection
 
     def _patiently(self, work: Callable[[], T]) -> T:
@@ -200,7 +215,7 @@ class PostgresDatabase:
     def _apart(self, first: Sequence[str], function: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         raw = None
         try:
-            raw = self._patiently(lambda: connect(self._address))
+            raw = self._patiently(lambda: connect(self._address, self._busy_seconds))
             for statement in first:
                 raw.execute(statement.encode())
             result = function(PostgresConnection(raw, self._address.schema), *args, **kwargs)
@@ -234,7 +249,7 @@ class PostgresDatabase:
                 raw = self._idle.pop()
                 if not raw.closed:
                     return raw
-        return connect(self._address)
+        return connect(self._address, self._busy_seconds)
 
     def _put_back(self, raw: Raw) -> None:
         idle = not raw.closed and raw.info.transaction_status == TransactionStatus.IDLE

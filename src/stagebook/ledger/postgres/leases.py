@@ -34,9 +34,11 @@ ON CONFLICT (run_id) DO UPDATE SET
 WHERE leases.holder = ?7 RETURNING holder
 """  # noqa: S608  made of constants
 _RENEW: Final = f"""{_SOON}
+UPDATE leases SET renewed_at = clock_timestamp() FROM soon WHERE run_id = ?1 AND holder = ?2
+"""  # noqa: S608  made of constants
+_TAKE_AGAIN: Final = f"""{_SOON}
 INSERT INTO leases (run_id, holder, pid, began, host, machine, renewed_at)
-SELECT CAST(?1 AS TEXT), ?2, ?3, ?4, ?5, ?6, clock_timestamp() FROM soon
-ON CONFLICT (run_id) DO UPDATE SET renewed_at = excluded.renewed_at WHERE leases.holder = excluded.holder
+SELECT CAST(?1 AS TEXT), ?2, ?3, ?4, ?5, ?6, clock_timestamp() FROM soon ON CONFLICT (run_id) DO NOTHING
 """  # noqa: S608  made of constants
 _RELEASE: Final = f"{_SOON} DELETE FROM leases USING soon WHERE run_id = ?1 AND holder = ?2"  # noqa: S608  likewise
 _LOOK: Final = """
@@ -100,10 +102,12 @@ class Leases:
 
     Args:
         work: Calls a function with a connection of the ledger and what else it takes, again where that was lost.
+        work_apart: Does so with another connection, for the thread that renews them.
     """
 
-    def __init__(self, work: Callable[..., Any]) -> None:  # Any: what the function gives
+    def __init__(self, work: Callable[..., Any], work_apart: Callable[..., Any]) -> None:  # Any: what is given
         self._work = work
+        self._work_apart = work_apart
         self._held: dict[str, Lease] = {}
         self._changed = threading.Lock()
         self._ended = threading.Event()
@@ -180,7 +184,15 @@ class Leases:
                 held = list(self._held.values())
             for lease in held:
                 with suppress(LedgerError):  # the next time, or never: then it falls silent
-                    self._work(_renew, lease)
+                    self._renew_one(lease)
+
+    def _renew_one(self, lease: Lease) -> None:
+        """Renew a lease; one that a crash of the server lost is taken again, unless it was let go meanwhile."""
+        if self._work_apart(_renew, lease):
+            return
+        with self._changed:
+            if lease.holder in self._held:
+                self._work_apart(_take_again, lease)
 
     def _look(self, run_id: str) -> Held | None:
         found = self._work(_look, run_id)
@@ -196,7 +208,11 @@ def _take(connection: Connection, lease: Lease, instead_of: str) -> bool:
 
 
 def _renew(connection: Connection, lease: Lease) -> bool:
-    return connection.execute(_RENEW, _ours(lease)).rowcount > 0
+    return connection.execute(_RENEW, (lease.run_id, lease.holder)).rowcount > 0
+
+
+def _take_again(connection: Connection, lease: Lease) -> bool:
+    return connection.execute(_TAKE_AGAIN, _ours(lease)).rowcount > 0
 
 
 def _release(connection: Connection, lease: Lease) -> bool:

@@ -11,8 +11,8 @@ does not know that we are gone, and ends that transaction for its idleness.
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from time import monotonic, sleep
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -119,7 +119,7 @@ class PostgresSession:
         while True:
             try:
                 if self._connection.raw.closed:
-                    self._connection.raw = connect(self._address)
+                    self._connection.raw = connect(self._address, self._busy_seconds)
                 return function(*args)
             except _Outdated:
                 self._roll_back()
@@ -152,17 +152,17 @@ class PostgresSession:
         for entry in entries:
             entry.error = None
         rows = self._payloads.pack(bodies)
-        with self._connection.raw.pipeline() as pipeline:  # to the end: leaving it keeps a server from seeing idleness
+        with self._learning(bodies), self._connection.raw.pipeline() as pipeline:
             check = self._begin(entries, bodies, rows, pipeline.sync)
             batch = PostgresBatch(self._connection, self._fences)
             for entry in entries:
                 self._take(batch, entry)
             batch.execute()
             batch.write_events()
-            pipeline.sync()
+            pipeline.sync()  # and not the pipeline's end, after which a server does not count our silence as idleness
             check()
             batch.settle()
-            self._finish(entries, bodies, pipeline.sync)
+            self._send_commit(entries)
 
     def _commit_one_by_one(self, entries: Sequence[Entry], bodies: Sequence[Body]) -> None:
         if self._was_committed():
@@ -186,7 +186,8 @@ class PostgresSession:
                 entry.error = refuse(error)
             self._connection.raw.execute(b"RELEASE unit")
         check()
-        self._finish(entries, bodies, _at_once)
+        with self._learning(bodies):
+            self._send_commit(entries)
 
     def _begin(
         self, entries: Sequence[Entry], bodies: Sequence[Body], rows: list[PayloadRow], sync: Sync
@@ -237,14 +238,17 @@ class PostgresSession:
         self._payloads.forget()
         return True
 
-    def _finish(self, entries: Sequence[Entry], bodies: Sequence[Body], sync: Sync) -> None:
-        raw = self._connection.raw
+    def _send_commit(self, entries: Sequence[Entry]) -> None:
         self._unanswered = list(entries)
+        self._connection.raw.execute(b"COMMIT")
+
+    @contextmanager
+    def _learning(self, bodies: Sequence[Body]) -> Iterator[None]:
+        """Learn what came of the COMMIT that is sent within, whose answer may come as late as when that is left."""
         try:
-            raw.execute(b"COMMIT")
-            sync()
+            yield
         except psycopg.Error as error:
-            if not raw.closed and error.diag.severity_nonlocalized != "FATAL":  # nothing was committed: it says so
+            if error.diag.severity_nonlocalized == "ERROR":  # the server said so itself: nothing was committed
                 self._unanswered = None
             raise
         self._unanswered = None
