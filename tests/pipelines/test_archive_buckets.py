@@ -98,6 +98,8 @@ def bucket() -> str:
         "2025/b.json.gz": gzip.compress(b'{"prompt": "Packed?"}\n'),
         "2025/c/d.zip": packed.getvalue(),
         "2025/broken.json": b"<html>",
+        "2025/.emptyFolderPlaceholder": b"",
+        "2025/.hidden/f.json": b'["Hidden?"]',
         "2026/e.json": b'["Later?"]',
     }
     for path, data in files.items():
@@ -159,6 +161,8 @@ def test_a_large_file_comes_in_chunks(bucket: str) -> None:
         ("s3://no-such-bucket", "the bucket does not exist"),
         ("s3://no-such-bucket/2025/a.json", "the bucket does not exist"),
         ("s3://archives/2024", "holds no file; is the prefix right?"),
+        ("s3://B_A D/x", "'B_A D' is no name of a bucket"),
+        ("s3://KEY:secret@archives/x", "a bucket's address holds no keys"),
     ],
 )
 def test_what_is_not_there_is_told_in_one_sentence(bucket: str, source: str, said: str) -> None:
@@ -166,6 +170,7 @@ def test_what_is_not_there_is_told_in_one_sentence(bucket: str, source: str, sai
     assert [one.message for one in found.errors] == [found.errors[0].message]
     assert said in found.errors[0].message
     assert "\n" not in found.errors[0].message
+    assert "secret@" not in found.errors[0].message
 
 
 @pytest.mark.parametrize(

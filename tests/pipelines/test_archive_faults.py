@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from stagebook_pipelines.prompt_batch import ExtractedPrompt, FileError, extract_prompts, read_prompts
 from stagebook_pipelines.prompt_batch.archives.packed import Ration, gunzipped
 from stagebook_pipelines.prompt_batch.archives.stream import ByteStream
+from stagebook_pipelines.prompt_batch.files import prompts_of, wanted_files
+from stagebook_pipelines.prompt_batch.models import Batch
 
 
 def record(words: str) -> dict[str, Any]:
@@ -222,6 +225,28 @@ def test_names_within_a_zip_archive_lead_nowhere(tmp_path: Path) -> None:
     found = extract_prompts(tmp_path)
     assert [one.file for one in found.prompts] == ["a.zip/etc/passwd", "a.zip/root.json", "a.zip/up.json"]
     assert [path.name for path in tmp_path.rglob("*")] == ["a.zip"]
+
+
+def test_members_of_one_name_are_numbered(tmp_path: Path) -> None:
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        warnings.simplefilter("ignore")  # zipfile warns of what is tested here
+        for name in ("a.json", "a.json", "../a.json", "b.txt", "b.txt", "a.json#2"):
+            archive.writestr(name, '"Why?"')
+    found = extract_prompts(tmp_path)
+    names = ["a.json", "a.json#2", "a.json#3", "b.txt", "b.txt#2", "a.json#2#2"]
+    assert [one.file for one in found.prompts] == [f"a.zip/{name}" for name in names]
+    given = Batch(source=str(tmp_path))
+    keys = [one.key for file in wanted_files(given) for one in prompts_of(file, given, pytest.fail)]
+    assert len(set(keys)) == len(keys) == 6
+
+
+@pytest.mark.parametrize(("name", "why"), [(None, "holds no file"), (".hidden", "holds no file but hidden ones")])
+def test_an_empty_zip_archive_is_told(tmp_path: Path, name: str | None, why: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        if name:
+            archive.writestr(name, GOOD)
+    found = extract_prompts(tmp_path)
+    assert [one.message for one in found.errors] == [f"a.zip is a zip archive that {why}"]
 
 
 def test_a_damaged_member_costs_itself_only(tmp_path: Path) -> None:

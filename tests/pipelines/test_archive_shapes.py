@@ -165,6 +165,25 @@ def test_records_in_a_field_of_one_object_are_read(reading: Callable[..., Readin
     assert "data[3]" in errors[0].message
 
 
+@pytest.mark.parametrize("before", [{}, {"meta": {"version": [1]}}], ids=["streamed", "whole"])
+def test_a_second_list_of_records_is_read_and_results_beside_another_are_told(
+    reading: Callable[..., Reading], before: Any
+) -> None:
+    record = {
+        "data": [{"prompt": "One?"}],
+        "note": 'a "note" ]}',
+        "number": -1.5e3,
+        "nested": {"items": [{"prompt": "not this"}]},
+        "items": [{"prompt": "Two?"}, {"prompt": "Three?"}],
+        "results": [{"text": "an answer"}],
+        "end": None,
+    }
+    prompts, errors = reading({**before, **record})
+    assert [one.text for one in prompts] == ["One?", "Two?", "Three?"]
+    assert [one.lost for one in errors] == [True]
+    assert "a second list, results" in errors[0].message
+
+
 def test_right_answers_are_kept_beside_the_question(reading: Callable[..., Reading]) -> None:
     rows = [
         {"prompt": "2 + 2?", "reference": "4"},

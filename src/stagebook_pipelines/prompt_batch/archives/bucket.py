@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
 
 SCHEME = "s3://"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
+"""S3's rules, and capitals and underscores, which Amazon once allowed and other servers allow still."""
 _TRIES = 3
 _PATIENCE = timedelta(seconds=30)
 
@@ -25,7 +28,8 @@ def bucket_files(source: str) -> Iterator[ArchiveFile]:
         source: `s3://bucket`, `s3://bucket/prefix`, or `s3://bucket/one/file.json`.
 
     Yields:
-        Its files.
+        Its files. Hidden ones (a part of whose name begins with a dot, such as Supabase's `.emptyFolderPlaceholder`)
+        are left out.
 
     Raises:
         SourceUnreadable: It is not there, denies, cannot be reached, or holds nothing there.
@@ -45,8 +49,10 @@ def bucket_files(source: str) -> Iterator[ArchiveFile]:
         root = f"{SCHEME}{name}/{prefix}".rstrip("/")
         for page in obstore.list(store, prefix or None):
             for facts in page:
-                found = True
                 path = facts["path"].removeprefix(f"{prefix}/" if prefix else "")
+                if any(part.startswith(".") for part in path.split("/")):
+                    continue
+                found = True
                 yield _file(root, path, facts)
     except (obstore.exceptions.BaseError, OSError) as problem:
         raise SourceUnreadable(_sentence(source, problem)) from None
@@ -64,11 +70,20 @@ def split(source: str) -> tuple[str, str]:
         The bucket's name and the prefix, which may be empty.
 
     Raises:
-        SourceUnreadable: There is no name.
+        SourceUnreadable: There is no name, or none that a bucket can have.
     """
     name, _, prefix = source.removeprefix(SCHEME).partition("/")
     if not name:
         raise SourceUnreadable(f"{source} names no bucket; write s3://bucket/prefix")
+    if "@" in name or ":" in name:
+        raise SourceUnreadable(
+            "a bucket's address holds no keys; put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+            " and write s3://bucket/prefix"
+        )
+    if _NAME.fullmatch(name) is None:
+        raise SourceUnreadable(
+            f"{name[:80]!r} is no name of a bucket: letters, digits, dots, hyphens and underscores, 3 to 63 of them"
+        )
     return name, prefix.strip("/")
 
 

@@ -14,10 +14,10 @@ from stagebook_pipelines.prompt_batch.archives.opened import Opened, Unpacked
 from stagebook_pipelines.prompt_batch.archives.packed import GZIP, ZIP, Ration, gunzipped, members
 from stagebook_pipelines.prompt_batch.archives.parquet import MAGIC, parquet_rows
 from stagebook_pipelines.prompt_batch.archives.plain_lines import MARKED, text_lines
-from stagebook_pipelines.prompt_batch.archives.shapes import LISTS
+from stagebook_pipelines.prompt_batch.archives.shapes import ANSWERING, LISTS
 from stagebook_pipelines.prompt_batch.archives.stream import ByteStream, CutOff, Record, Trouble
 from stagebook_pipelines.prompt_batch.archives.tables import ASKING, header_of, table_rows
-from stagebook_pipelines.prompt_batch.archives.values import Values
+from stagebook_pipelines.prompt_batch.archives.values import Values, next_field, pass_over
 
 _HEAD = 1 << 16
 _DEEPEST = 3
@@ -132,9 +132,18 @@ def _json(stream: ByteStream, head: bytes, first: bytes, largest: int) -> Record
 
 
 def _wrapped(stream: ByteStream, wrapper: "re.Match[bytes]", largest: int) -> Records:
-    """Read the list in an object's field as if it were the file."""
+    """Read the list in an object's field as if it were the file, and other such lists after it."""
     stream.at += wrapper.end() - 1
     yield from Values(stream, largest, inside=True)
+    while (field := next_field(stream)) is not None:
+        if field in LISTS and field != ANSWERING and stream.data.startswith(b"[", stream.at):
+            stream.at += 1
+            yield from Values(stream, largest, inside=True)
+            continue
+        if field == ANSWERING:
+            yield Trouble(f"holds a second list, {field}, which was left out: it may hold answers")
+        if not pass_over(stream):
+            yield Trouble("ends before its last value does: it was cut off", byte=stream.place)
 
 
 def _a_line_is_json(head: bytes) -> bool:

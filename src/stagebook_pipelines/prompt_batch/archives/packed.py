@@ -3,6 +3,7 @@
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
+from itertools import count
 from typing import BinaryIO
 
 from stagebook_pipelines.prompt_batch.archives.stream import CHUNK, ByteStream, CutOff
@@ -85,11 +86,11 @@ def members(file: BinaryIO) -> Generator[tuple[str, Iterator[bytes]]]:
         file: The archive.
 
     Yields:
-        Each member's name, made harmless (it is shown, never used as a path), and its bytes. Folders and hidden files
-        are left out.
+        Each member's name, made harmless (it is shown, never used as a path), and its bytes; the second of one name is
+        called `a.json#2`. Folders and hidden files are left out.
 
     Raises:
-        CutOff: The archive's directory is damaged, or too long.
+        CutOff: The archive's directory is damaged or too long, or it holds no file.
     """
     try:
         archive = zipfile.ZipFile(file)
@@ -100,10 +101,15 @@ def members(file: BinaryIO) -> Generator[tuple[str, Iterator[bytes]]]:
         infos = [info for info in archive.infolist() if not info.is_dir()]
         if len(infos) > MOST_MEMBERS:
             raise CutOff(f"is a zip archive of more than {MOST_MEMBERS:,} files; unpack it and name the folder")
+        named: set[str] = set()
         for info in infos:
             name = shown(info.filename)
             if not any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
+                name = _numbered(name, named)
+                named.add(name)
                 yield name, _member(archive, info, ration)
+        if not named:
+            raise CutOff("is a zip archive that holds no file" + (" but hidden ones" if infos else ""))
 
 
 def shown(name: str) -> str:
@@ -111,6 +117,12 @@ def shown(name: str) -> str:
     parts = name.replace("\\", "/").split("/")
     kept = [part for part in parts if part not in {"", ".", ".."}]
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in "/".join(kept)) or "unnamed"
+
+
+def _numbered(name: str, taken: set[str]) -> str:
+    """Give a name that no other member has: a zip archive may hold two of one name, and ways up are cut off."""
+    numbers = (f"{name}#{number}" for number in count(2))
+    return name if name not in taken else next(one for one in numbers if one not in taken)
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, ration: Ration) -> Iterator[bytes]:

@@ -13,6 +13,8 @@ _ENVELOPES = ("request", "body", "params", "row")
 """Fields that hold the record itself: logs of requests, batch files, pages of a data set's viewer."""
 LISTS = ("conversations", "data", "rows", "items", "prompts", "questions", "examples", "records", "entries", "results")
 """Fields that hold all records of a file that is one object."""
+ANSWERING = "results"
+"""The one of these that beside another one is not read: it may hold what models answered."""
 _NAMES = ("id", "conversation_id", "uuid", "message_tree_id", "custom_id", "question_id", "title", "name")
 """Fields that name a conversation or row."""
 KNOWN_FIELDS = frozenset(
@@ -82,13 +84,11 @@ def _wrapped(record: dict[str, Any], depth: int) -> Reader | None:
         found = reader_of(record[field], None, depth + 1) if isinstance(record.get(field), dict) else None
         if found is not None:
             return found
-    for field in LISTS:
-        given = record.get(field)
-        if isinstance(given, list) and given:
-            readers = [_element(one, depth + 1) for one in given]
-            if any(readers):
-                return partial(_all, readers, field)
-    return None
+    lists = [field for field in record if field in LISTS and isinstance(record[field], list)]
+    found_lists = {field: [_element(one, depth + 1) for one in record[field]] for field in lists}
+    asking = {field: readers for field, readers in found_lists.items() if any(readers)}
+    left_out = len(asking) > 1 and asking.pop(ANSWERING, None) is not None
+    return partial(_all, asking, left_out=left_out) if asking else None
 
 
 def _element(record: Any, depth: int) -> Reader | None:
@@ -99,12 +99,15 @@ def _string(text: str) -> Found:
     yield asked(text, "a list")
 
 
-def _all(readers: list[Reader | None], field: str) -> Found:
-    for number, read in enumerate(readers):
-        if read is None:
-            yield Remark(f"holds something of unknown shape in {field}[{number}], which was left out", lost=True)
-        else:
-            yield from read()
+def _all(lists: dict[str, list[Reader | None]], *, left_out: bool) -> Found:
+    for field, readers in lists.items():
+        for number, read in enumerate(readers):
+            if read is None:
+                yield Remark(f"holds something of unknown shape in {field}[{number}], which was left out", lost=True)
+            else:
+                yield from read()
+    if left_out:
+        yield Remark(f"holds a second list, {ANSWERING}, which was left out: it may hold answers", lost=True)
 
 
 def _said(record: dict[str, Any], column: str) -> Found:

@@ -17,6 +17,8 @@ _NEXT = re.compile(rb'\s*+,?\s*+\{\s*+"[^"\\]{0,64}"\s*+:')
 """What comes after an element: a comma, and the next one's first name."""
 _CLOSING = re.compile(rb"[}\]\s]+\Z")
 """The brackets that an element ends with."""
+_FIELD = re.compile(rb'\s*+,\s*+"([^"\\]{0,64})"\s*+:\s*+')
+_SCALAR = re.compile(rb"[^\s,\]}]*+")
 _CANDIDATES = 3
 _NEAR = 1 << 16
 _FRESH_STARTS = 20
@@ -187,3 +189,29 @@ class Values:
             return False
         self._stream.at = found + self._closing
         return True
+
+
+def next_field(stream: ByteStream) -> str | None:
+    """Go to the value of an object's next field; give the field's name, or None where there is no other."""
+    stream.fill(_NEAR)
+    found = _FIELD.match(stream.data, stream.at)
+    if found is None:
+        return None
+    stream.at = found.end()
+    return found[1].decode(errors="replace")
+
+
+def pass_over(stream: ByteStream) -> bool:
+    """Go behind the next value, in constant memory; give whether it had an end."""
+    stream.fill(1)
+    if stream.data[stream.at : stream.at + 1] not in {b"{", b"[", b'"'}:
+        found = _SCALAR.match(stream.data, stream.at)
+        stream.at = found.end() if found else stream.at
+        return stream.at < len(stream.data) or stream.more()
+    balance = Balance()
+    while (end := balance.end(stream.data, stream.at)) < 0:
+        stream.at = len(stream.data)
+        if not stream.more():
+            return False
+    stream.at = end
+    return True
