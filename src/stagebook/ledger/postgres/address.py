@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from stagebook.model.errors import LedgerError
 
@@ -11,7 +11,41 @@ SCHEMES: Final = ("postgresql://", "postgres://")
 SCHEMA: Final = "stagebook"
 """The ledger's own schema: apart from a database's other tables, and from what Supabase shows in its API."""
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,40}")
-_SECRET: Final = frozenset({"password", "sslpassword"})
+_HOSTS: Final = re.compile(r"(?:\[[^\[\]]*\]|[^\[\]:,/]*)(?::\d*)?")
+_OPEN: Final = frozenset(
+    {
+        "schema",
+        "host",
+        "hostaddr",
+        "port",
+        "user",
+        "application_name",
+        "client_encoding",
+        "connect_timeout",
+        "target_session_attrs",
+        "load_balance_hosts",
+        "tcp_user_timeout",
+        "keepalives",
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "gssencmode",
+        "channel_binding",
+        "require_auth",
+        "passfile",
+        "service",
+        "sslmode",
+        "sslnegotiation",
+        "sslcert",
+        "sslkey",
+        "sslrootcert",
+        "sslcrl",
+        "sslsni",
+        "ssl_min_protocol_version",
+        "ssl_max_protocol_version",
+    }
+)
+"""Options that hold no secret; whatever else stands in an address is taken for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +82,27 @@ def read_address(url: str) -> Address:
     `schema` is ours: several ledgers may be in one database.
 
     Raises:
-        LedgerError: The schema's name is none.
+        LedgerError: It cannot be read, or the schema's name is none.
     """
     scheme, _, rest = url.partition("://")
-    place, _, query = rest.partition("?")
-    options = [(name, value) for name, _, value in (part.partition("=") for part in query.split("&") if part)]
+    login, at, rest = rest.rpartition("@")
+    where, _, query = rest.partition("?")
+    if any(one in login for one in "/?@") or "%" in unquote(login.replace("%25", "")):
+        raise unreadable()
+    if not all(_HOSTS.fullmatch(host) for host in where.partition("/")[0].split(",")):
+        raise unreadable()
+    options = [(unquote(name), value) for name, _, value in (part.partition("=") for part in query.split("&") if part)]
     schema = next((value for name, value in options if name == "schema"), SCHEMA)
     if _NAME.fullmatch(schema) is None or schema.startswith("pg_"):
         raise LedgerError(
             f"{schema!r} cannot be the schema of a ledger; write small letters, digits and underscores: {SCHEMA}"
         )
-    login, at, where = place.rpartition("@")
-    if "/" in login or "%" in unquote(login.replace("%25", "")):
-        raise unreadable()
     user, _, password = login.partition(":")
-    passed = "&".join(f"{name}={value}" for name, value in options if name != "schema")
-    told = "&".join(f"{name}={value}" for name, value in options if name not in _SECRET)
-    written = [password, *(value for name, value in options if name in _SECRET)]
+    passed = "&".join(f"{quote(name)}={value}" for name, value in options if name != "schema")
+    told = "&".join(f"{name}={value}" for name, value in options if name in _OPEN)
+    written = [password, *(value for name, value in options if name not in _OPEN)]
     return Address(
-        conninfo=f"{scheme}://{place}{'?' if passed else ''}{passed}",
+        conninfo=f"{scheme}://{login}{at}{where}{'?' if passed else ''}{passed}",
         schema=schema,
         shown=f"postgresql://{user}{at}{where}{'?' if told else ''}{told}",
         secrets=tuple(sorted({one for part in written for one in (part, unquote(part)) if one}, key=len, reverse=True)),

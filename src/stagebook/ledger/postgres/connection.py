@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from math import isinf
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ OLDEST: Final = 150000
 """Server version: 15, the oldest that its makers still mend."""
 SILENT_SECONDS: Final = (2.0, 15.0)
 """Least and most that a network may be silent while an answer is due, until its connection is given up."""
+DIGITS_MOST: Final = 4300
+"""Python reads no more (`sys.int_info.default_max_str_digits`)."""
 RESTART_SECONDS: Final = 4.0
 """How long a server that refuses connections may take to be started again."""
 _PAUSE: Final = 0.1
@@ -33,11 +36,14 @@ Raw = psycopg.Connection[tuple[Any, ...]]  # Any: one type per column
 
 
 class _Number(Loader):
-    """`numeric`, which sums of bigint are: whole ones as int, others as float."""
+    """`numeric`, which sums of bigint are: whole ones as int, others as float; as text what is too large for those."""
 
-    def load(self, data: Buffer) -> int | float:
-        text = bytes(data)
-        return int(text) if text.lstrip(b"-").isdigit() else float(text)
+    def load(self, data: Buffer) -> int | float | str:
+        text = bytes(data).decode()
+        if text.lstrip("-").isdigit():
+            return int(text) if len(text) <= DIGITS_MOST else text
+        number = float(text)
+        return text if isinf(number) and not text.endswith("Infinity") else number
 
 
 class _Truth(Loader):

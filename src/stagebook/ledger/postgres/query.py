@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import errors
+from psycopg.pq import TransactionStatus
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.postgres.address import Address
@@ -136,6 +137,7 @@ class Question:
                 b"SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)",
                 (f"{self._address.schema}, public", str(min(max(1, round(timeout * 1000)), _LONGEST - 1))),
             )
+            raw.execute(b"SAVEPOINT asked")
             if word in _PLAIN:
                 cursor = raw.execute(sql.encode(), parameters or None)
             else:
@@ -176,12 +178,20 @@ class Question:
             return None
 
     def _leave(self) -> None:
-        if self._raw.closed:
+        """End the transaction; within it, as a pooler may give the next one another server, let go of any locks.
+
+        A question that only reads can take locks that outlive its transaction (`pg_advisory_lock`).
+        """
+        raw = self._raw
+        if raw.closed or raw.info.transaction_status == TransactionStatus.IDLE:
             return
         try:
-            self._raw.rollback()
+            with raw.pipeline():
+                raw.execute(b"ROLLBACK TO asked")
+                raw.execute(b"SELECT pg_advisory_unlock_all()")
+                raw.execute(b"ROLLBACK")
         except psycopg.Error:
-            self._raw.close()
+            raw.close()
 
     def _explained(self, error: psycopg.Error, timeout: float) -> StagebookError:
         state, said = state_of(error), (str(error).splitlines() or [repr(error)])[0]
