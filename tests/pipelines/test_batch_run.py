@@ -25,6 +25,9 @@ from stagebook.testing.provider_faults import ErrorStatus, Refusal
 from stagebook.testing.provider_script import Rule, Script
 from stagebook_pipelines.prompt_batch.models import Batch
 from stagebook_pipelines.prompt_batch.pipeline import pipeline
+from stagebook_pipelines.prompt_batch.storing.address import open_store
+from stagebook_pipelines.prompt_batch.storing.record import Heading
+from stagebook_pipelines.prompt_batch.storing.store import StoreError
 
 GRAPH = pipeline.check()
 MODEL = "openai:gpt-4.1-mini"
@@ -39,7 +42,7 @@ class Desk:
         self.folder, self.ledger, self.provider = folder, ledger, provider
         self.results = folder / "results.db"
         environment = {"OPENAI_BASE_URL": provider.base_url, "OPENAI_API_KEY": "sk-fake-key-of-the-tests"}
-        self.site = Site(ledger, environment, public_only=False)
+        self.site = Site(ledger, environment)
 
     def archive(self, name: str, *prompts: str) -> None:
         """Write a file in which people ask."""
@@ -235,6 +238,32 @@ async def test_what_cannot_be_used_is_told_before_anything_is_paid_for(
 def test_an_input_that_cannot_be_used_is_refused(given: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         Batch.model_validate(given)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("webhook", "http://[::1", "is no address"),
+        ("webhook", "ftp://example.com/", "is no address"),
+        ("webhook", "https://example.com:port/", "is no address"),
+        ("webhook", "https://me:hunter2@example.com/", "holds a user name or password"),
+        ("webhook", "https://example.com/done?access_token=hunter2", "holds a secret in 'access_token'.*env:NAME"),
+        ("store", "host=localhost password=hunter2 dbname=x", "holds a password.*env:NAME"),
+        ("store", "host=localhost Password = hunter2", "holds a password.*env:NAME"),
+    ],
+    ids=["brackets", "scheme", "port", "user", "query", "words", "spaced"],
+)
+def test_an_address_that_is_none_or_holds_a_secret_is_refused_before_anything_is_asked(
+    field: str, value: str, told: str
+) -> None:
+    with pytest.raises(ValidationError, match=told):
+        Batch.model_validate({"prompts": ["x"], "webhook_secret": "env:ANY", field: value})
+
+
+def test_a_password_in_an_address_is_not_repeated_by_the_library() -> None:
+    with pytest.raises(StoreError, match="an address in the words of libpq") as refused:
+        open_store("host=localhost password=hunter2 dbname=x", "t", Heading(), {})
+    assert "hunter2" not in str(refused.value)
 
 
 class Receiver:

@@ -40,10 +40,12 @@ class StageDoor:
         """Fetch an address; see `stagebook.Door.get`."""
         return await self._send("GET", url, (), headers or {})
 
-    async def post(self, url: str, *, json: object, headers: Mapping[str, str] | None = None) -> Response:
+    async def post(
+        self, url: str, *, json: object, headers: Mapping[str, str] | None = None, named: bool = False
+    ) -> Response:
         """Send a JSON document; see `stagebook.Door.post`."""
         merged = {"content-type": "application/json", **(headers or {})}
-        return await self._send("POST", url, (orjson.dumps(json),), merged)
+        return await self._send("POST", url, (orjson.dumps(json),), merged, named=named)
 
     def httpx2_client(self, **options: Any) -> "httpx2.AsyncClient":
         """Make a client for an SDK; see `stagebook.Door.httpx2_client`."""
@@ -56,7 +58,9 @@ class StageDoor:
             ) from error
         return client(self._door, self._journal, self._recognise, options)
 
-    async def _send(self, method: str, url: str, segments: tuple[bytes, ...], headers: Mapping[str, str]) -> Response:
+    async def _send(
+        self, method: str, url: str, segments: tuple[bytes, ...], headers: Mapping[str, str], *, named: bool = False
+    ) -> Response:
         if "@" in urlsplit(url).netloc:
             raise SecretInInput(
                 "an address with a user name or password in it; put the credential in a header as env:NAME"
@@ -65,4 +69,5 @@ class StageDoor:
         for name, value in headers.items():
             refuse_literals(value, f"the header {name!r} given to the door")
         request = Request(method, url, segments, dict(headers), kind="http", provider=SCRAPING)
-        return (await self._door.send(request, self._journal)).response
+        way = self._door.way(None) if named else None
+        return (await self._door.send(request, self._journal, transport=way)).response

@@ -32,8 +32,17 @@ class Door(Protocol):
         """
         ...
 
-    async def post(self, url: str, *, json: object, headers: Mapping[str, str] | None = None) -> Response:
+    async def post(
+        self, url: str, *, json: object, headers: Mapping[str, str] | None = None, named: bool = False
+    ) -> Response:
         """Send a JSON document.
+
+        Args:
+            url: Where to; may hold `env:NAME`, or be one.
+            json: The document.
+            headers: Sent with it; secrets as references, as in `Bearer env:MY_KEY`.
+            named: The address is one that the owner of the run named, as in its input, and not one that was found in a
+                page or in an answer: then it may be one of this machine or of a private network.
 
         Raises:
             ProviderError: No usable answer after every retry.

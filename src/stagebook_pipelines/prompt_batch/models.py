@@ -12,6 +12,7 @@ from stagebook_pipelines.prompt_batch.archives.models import ArchiveFile
 from stagebook_pipelines.prompt_batch.evaluation.measures import Measures
 from stagebook_pipelines.prompt_batch.evaluation.models import Experiment
 from stagebook_pipelines.prompt_batch.storing.address import TABLE, refuse_password
+from stagebook_pipelines.prompt_batch.webhook import refuse_address
 from stagebook_pipelines.prompt_batch.whole_text import whole
 
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
@@ -94,6 +95,13 @@ class Batch(Measures):
     def _without_password(cls, value: str | None) -> str | None:
         if value is not None:
             refuse_password(value)
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            refuse_address(value)
         return value
 
     @field_validator("webhook_secret")

@@ -174,5 +174,5 @@ async def notify(summary: Summary, given: Batch, door: Door) -> Notified | Skip:
     }
     secret = secret_of(given.webhook_secret or "", os.environ)
     headers = signed(orjson.dumps(document), int(time.time()), secret)
-    answer = await door.post(given.webhook, json=document, headers=headers)
+    answer = await door.post(given.webhook, json=document, headers=headers, named=True)
     return Notified(id=headers["webhook-id"], status=answer.status)

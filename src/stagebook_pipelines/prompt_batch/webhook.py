@@ -7,12 +7,14 @@ import hmac
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from stagebook_pipelines.prompt_batch.problem import BatchError
 
 _NAME: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 _PREFIX: Final = "whsec_"
+_SECRET: Final = re.compile("token|key|secret|passw|pwd|auth|cred|signature|^sig$|^code$|^jwt$", re.IGNORECASE)
+"""In the name of a parameter that holds one."""
 
 
 def message_id(body: bytes) -> str:
@@ -59,9 +61,37 @@ def check_address(webhook: str, environment: Mapping[str, str]) -> None:
         BatchError: It is none, or its variable is not set.
     """
     whole = _value(webhook, environment, "the address of the webhook") if _NAME.fullmatch(webhook) else webhook
-    parts = urlsplit(whole)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if _parts(whole) is None:
         raise BatchError(f"the webhook {webhook!r} is no address; write one such as https://example.com/done")
+
+
+def refuse_address(webhook: str) -> None:
+    """Refuse what is no address, or one that holds a secret, as an input is kept.
+
+    Raises:
+        ValueError: It is so; the text says what to do, and never repeats the secret.
+    """
+    if _NAME.fullmatch(webhook):
+        return
+    parts = _parts(webhook)
+    if parts is None:
+        raise ValueError("is no address; write one such as https://example.com/done, or env:NAME")
+    mend = "put the address into an environment variable and write env:NAME instead"
+    if "@" in parts.netloc:
+        raise ValueError(f"holds a user name or password; {mend}")
+    secret = next((name for name, _ in parse_qsl(parts.query) if _SECRET.search(name)), None)
+    if secret is not None:
+        raise ValueError(f"holds a secret in {secret!r}; {mend}")
+
+
+def _parts(address: str) -> SplitResult | None:
+    """Take an address apart; None where it is none."""
+    try:
+        parts = urlsplit(address)
+        whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that hold no IPv6 address, a port that is no number
+        return None
+    return parts if whole and address.isprintable() and " " not in address else None
 
 
 def _value(reference: str, environment: Mapping[str, str], what: str) -> str:

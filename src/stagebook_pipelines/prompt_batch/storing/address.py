@@ -16,6 +16,9 @@ FORMS: Final = (
     "postgresql://..., a file that ends in .db, .sqlite, .jsonl or .parquet, or env:NAME for a variable that holds one"
 )
 _REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+_WORDS: Final = re.compile(r"(?i)\b(?:ssl)?passw(?:ord|d)\s*=")
+"""In the words of libpq, `host=... password=...`."""
+_REFUSED: Final = "holds a password; put the address into an environment variable and write env:NAME instead"
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _SQLITE: Final = "sqlite:///"
 _SQLITE_ENDINGS: Final = {".db", ".sqlite", ".sqlite3"}
@@ -73,15 +76,20 @@ def refuse_password(store: str) -> None:
     Raises:
         ValueError: It has one.
     """
+    if _WORDS.search(store):
+        raise ValueError(_REFUSED)
     if "://" not in store:
         return
-    parts = urlsplit(store)
+    try:
+        parts = urlsplit(store)
+    except ValueError:  # brackets that hold no IPv6 address; told when it is opened
+        return
     if "@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]:
         found = True
     else:
         found = any(name in {"password", "sslpassword"} for name, _ in parse_qsl(parts.query))
     if found:
-        raise ValueError("holds a password; put the address into an environment variable and write env:NAME instead")
+        raise ValueError(_REFUSED)
 
 
 def _file(address: str, store: str) -> tuple[Path, str]:
@@ -97,5 +105,7 @@ def _file(address: str, store: str) -> tuple[Path, str]:
     ending = path.suffix.lower()
     known = {*_SQLITE_ENDINGS, ".jsonl", ".ndjson", ".parquet"}
     if scheme or not named or "\0" in named or (ending not in known and not address.startswith(_SQLITE)):
+        if _WORDS.search(address):
+            shown = "an address in the words of libpq"
         raise StoreError(f"results cannot be stored in {shown}; give {FORMS}")
     return path, ending
