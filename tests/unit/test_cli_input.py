@@ -1,7 +1,7 @@
 """What was typed becomes a pipeline's input, or one clear sentence."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stagebook.cli.given_input import read_input
 from stagebook.cli.text_file import MOST_BYTES
 from stagebook.model.errors import InputError
+from stagebook_pipelines.prompt_batch import Batch
 
 
 class Voice(BaseModel):
@@ -175,7 +176,7 @@ def test_two_json_inputs_are_refused(tmp_path: Path) -> None:
 
 
 def test_many_problems_are_cut_to_three(talk: Path) -> None:
-    settings = tuple(f"{name}=1" for name in ("voice", "keywords", "options", "speakers"))
+    settings = ("voice=1", "keywords={}", "options=1", "speakers=1")
     assert refusal(talk, settings=settings).endswith("and 1 more")
 
 
@@ -209,3 +210,58 @@ def test_models_that_take_other_names_are_left_to_them(tmp_path: Path, talk: Pat
     assert given(write(tmp_path, "b.json", '{"words": "x"}'), model=Reshaped) == Reshaped.model_validate({"words": "x"})
     assert given(talk, model=Aliased).model_dump()["body"].startswith("Guten")
     assert given(model=Aliased, settings=("body=x",)) == Aliased(bodyText="x")
+
+
+class Choices(BaseModel):
+    metrics: list[str] | None = None
+    tags: list[str] = []
+    form: Literal["jsonl", "txt"] | None = None
+    scale: tuple[int, int] = (1, 5)
+    weights: list[float] = []
+
+
+@pytest.mark.parametrize(
+    ("setting", "field", "expected"),
+    [
+        ("metrics=exact_match", "metrics", ["exact_match"]),
+        ("metrics=a, b", "metrics", ["a", "b"]),
+        ("metrics=null", "metrics", None),
+        ('tags=["a,b"]', "tags", ["a,b"]),
+        ("tags=2026", "tags", ["2026"]),
+        ("tags=true,x", "tags", ["true", "x"]),
+        ("form=jsonl", "form", "jsonl"),
+        ("scale=0,1", "scale", (0, 1)),
+        ("weights=0.5,2", "weights", [0.5, 2.0]),
+    ],
+)
+def test_words_and_lists_can_be_typed_as_they_are(setting: str, field: str, expected: object) -> None:
+    assert getattr(given(model=Choices, settings=(setting,)), field) == expected
+
+
+def test_a_word_or_a_list_that_is_none_is_told_in_one_sentence() -> None:
+    assert "form: input should be 'jsonl' or 'txt'" in refusal(model=Choices, settings=("form=csv",))
+    assert "scale.0: input should be a valid integer" in refusal(model=Choices, settings=("scale=a,b",))
+    assert "not JSON" in refusal(model=Choices, settings=('tags=["a"',))
+
+
+def test_a_word_of_a_list_is_no_file_even_where_one_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "first", "no JSON")
+    assert getattr(given(model=Choices, settings=("tags=first",)), "tags") == ["first"]  # noqa: B009  of a model
+
+
+def test_what_prompt_batch_documents_can_be_typed() -> None:
+    typed = (
+        "prompts=a,b",
+        "metrics=exact_match,numeric",
+        "tags=a,b",
+        "export=jsonl",
+        "failed=empty",
+        "judge_scale=0,1",
+    )
+    batch = given(model=Batch, settings=typed)
+    assert isinstance(batch, Batch)
+    assert (batch.metrics, batch.tags, batch.export) == (["exact_match", "numeric"], ["a", "b"], "jsonl")
+    assert (batch.failed, batch.judge_scale, batch.prompts) == ("empty", (0, 1), ["a", "b"])

@@ -93,23 +93,33 @@ def _set(document: dict[str, Any], model: type[BaseModel], pipeline: str, settin
 
 
 def _value(place: Place, typed: str, setting: str) -> Any:
-    """Read a value: `@file`, a file's name where a model is wanted, JSON, or text as it stands."""
+    """Read a value: `@file`, a file's name where a model is wanted, JSON, `a,b` for a list, or text as it stands."""
     if typed.startswith("@@"):  # for text that begins with @, such as @someone
         typed = typed[1:]
     elif typed.startswith("@"):
         return _from_file(place, Path(typed[1:]), setting)
-    if place.takes_document and not place.takes_text and _is_file(typed):
+    named = not place.takes_list or typed.lower().endswith(".json")  # a list may be of words that files are called, too
+    if place.takes_document and not place.takes_text and named and _is_file(typed):
         return _from_file(place, Path(typed), setting)
     if place.takes_text:
         return typed
     try:
         found = orjson.loads(typed)
     except orjson.JSONDecodeError:
+        if place.takes_list and not typed.lstrip().startswith("["):
+            return _parts(typed)
         if place.takes_document:
             raise InputError(f"--set {setting}: there is no file {typed!r}, and it is not JSON either") from None
         return typed
+    if place.takes_list and isinstance(found, int | float):
+        return _parts(typed)
     refuse_twice(typed, f"--set {place.keys[-1]}")
     return found
+
+
+def _parts(typed: str) -> list[str]:
+    """Read `a,b` as a list; the model makes numbers of texts where it wants them."""
+    return [part for one in typed.split(",") if (part := one.strip())]
 
 
 def _from_file(place: Place, file: Path, setting: str) -> Any:

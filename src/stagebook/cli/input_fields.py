@@ -4,7 +4,7 @@ import difflib
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
@@ -23,13 +23,21 @@ class Place:
 
     @property
     def takes_text(self) -> bool:
-        """Whether a string may stand there."""
-        return str in self.accepts
+        """Whether a string may stand there, any or one of a few."""
+        return str in self.accepts or (bool(self.accepts) and all(_words(one) for one in self.accepts))
+
+    @property
+    def takes_list(self) -> bool:
+        """Whether a list of single values may stand there, and no text and no object."""
+        return bool(self.accepts) and all(_simple_list(one) for one in self.accepts)
 
     @property
     def takes_document(self) -> bool:
         """Whether something of several parts may stand there: a model, a list, an object."""
-        return any(one is Any or _model(one) or get_origin(one) or one in {list, dict} for one in self.accepts)
+        return any(
+            one is Any or _model(one) or get_origin(one) not in {None, Literal} or one in {list, dict}
+            for one in self.accepts
+        )
 
 
 def find(model: type[BaseModel], dotted: str, pipeline: str) -> Place:
@@ -113,6 +121,19 @@ def _documents(annotation: Any, value: object) -> Iterator[tuple[type[BaseModel]
     elif get_origin(found[0]) is dict and isinstance(value, dict):
         for part in value.values():
             yield from _documents(get_args(found[0])[1], part)
+
+
+def _simple_list(annotation: Any) -> bool:
+    """Whether a type is a list, a set or a tuple of texts or numbers."""
+    parts = [one for part in get_args(annotation) if part is not ... for one in alternatives(part)]
+    return get_origin(annotation) in {list, set, frozenset, tuple} and all(
+        one in {str, int, float} or _words(one) for one in parts
+    )
+
+
+def _words(annotation: Any) -> bool:
+    """Whether a type is one of a few words."""
+    return get_origin(annotation) is Literal and all(isinstance(word, str) for word in get_args(annotation))
 
 
 def _model(annotation: Any) -> bool:
