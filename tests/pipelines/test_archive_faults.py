@@ -209,6 +209,15 @@ def test_what_a_damaged_gzip_file_gives_before_the_damage_is_read(tmp_path: Path
     assert "gzip data has no end" in errors[-1].message
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.csv"])
+def test_a_line_that_was_cut_off_is_no_prompt(tmp_path: Path, name: str) -> None:
+    packing = zlib.compressobj(wbits=31)
+    data = packing.compress(b"prompt\nOne?\nTwo? An") + packing.flush(zlib.Z_SYNC_FLUSH)
+    texts, errors = read(tmp_path, data, f"{name}.gz")
+    assert texts[-1] == "One?"
+    assert [(one.line, one.lost) for one in errors] == [(3, True), (None, True)]
+
+
 def test_a_gzip_bomb_is_stopped() -> None:
     bomb = zlib.compress(bytes(30_000_000), 9, wbits=31)
     unpacked = ByteStream(gunzipped(ByteStream(iter([bomb])), Ration(always=1_000_000)))

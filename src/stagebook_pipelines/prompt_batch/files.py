@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from stagebook_pipelines.prompt_batch.archives.models import ArchiveFile, ExtractedPrompt, FileError
+from stagebook_pipelines.prompt_batch.archives.models import ArchiveFile, ExtractedPrompt, FileError, SourceUnreadable
 from stagebook_pipelines.prompt_batch.archives.reading import read_prompts
 from stagebook_pipelines.prompt_batch.archives.seen import SeenKeys
 from stagebook_pipelines.prompt_batch.archives.sources import list_archives
@@ -19,7 +19,7 @@ def wanted_files(given: Batch) -> Iterator[BatchFile]:
     it gives, so that they can be read at once, and again after a kill, with the same outcome.
 
     Raises:
-        SourceUnreadable: There is no such source.
+        SourceUnreadable: There is no such source, or what holds it failed while a file was read.
     """
     if given.source is None:
         size = sum(map(len, given.prompts or ()))
@@ -47,12 +47,16 @@ def prompts_of(file: BatchFile, given: Batch, warn: Callable[[str], None]) -> It
         file: The file.
         given: The batch.
         warn: Told what cannot be read.
+
+    Raises:
+        SourceUnreadable: What holds the file failed meanwhile, so that the file is to be read again.
     """
     repeats = set(file.repeats)
     place = 0
     with closing(_read(file, given)) as found:
         for one in found:
             if isinstance(one, FileError):
+                _stop_if_interrupted(one)
                 warn(one.message if one.file in one.message else f"{one.file}: {one.message}")
                 continue
             if file.take is not None and place >= file.take:
@@ -76,6 +80,7 @@ def _chosen(file: BatchFile, given: Batch, left: int | None, seen: SeenKeys | No
     with closing(_read(file, given)) as found:
         for one in found:
             if isinstance(one, FileError):
+                _stop_if_interrupted(one)
                 continue
             if left is not None and take - len(repeats) >= left:
                 break
@@ -83,6 +88,11 @@ def _chosen(file: BatchFile, given: Batch, left: int | None, seen: SeenKeys | No
                 repeats.append(take)
             take += 1
     return file.model_copy(update={"take": take, "repeats": repeats})
+
+
+def _stop_if_interrupted(error: FileError) -> None:
+    if error.interrupted:
+        raise SourceUnreadable(f"{error.message}; resume, and it is read again")
 
 
 def _digest(prompt: ExtractedPrompt) -> str:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from stagebook_pipelines.prompt_batch.archives.models import ArchiveFile, SourceUnreadable
-from stagebook_pipelines.prompt_batch.archives.stream import CHUNK, CutOff
+from stagebook_pipelines.prompt_batch.archives.stream import CHUNK, CutOff, Interrupted
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -146,6 +146,15 @@ def _sentence(source: str, problem: Exception) -> str:
     return f"{source} cannot be read: {found or f'its server said: {text.splitlines()[0][:200]}'}"
 
 
+def _ended(path: str, problem: Exception) -> CutOff:
+    """Say why no more can be had of a file: it is gone, or another time it may be there."""
+    import obstore  # noqa: PLC0415  as above
+
+    gone = isinstance(problem, (FileNotFoundError, obstore.exceptions.NotFoundError))
+    why = _sentence(path, problem).removeprefix(f"{path} ")
+    return CutOff(why) if gone else Interrupted(why)
+
+
 class BucketFile:
     """A file in a bucket.
 
@@ -166,7 +175,7 @@ class BucketFile:
             for chunk in obstore.get(self._store, self._path).stream(min_chunk_size=CHUNK):
                 yield bytes(chunk)
         except (obstore.exceptions.BaseError, OSError) as problem:
-            raise CutOff(_sentence(self._path, problem).removeprefix(f"{self._path} ")) from None
+            raise _ended(self._path, problem) from None
 
     @contextmanager
     def anywhere(self) -> Iterator[BinaryIO]:
@@ -176,7 +185,7 @@ class BucketFile:
         try:
             size = obstore.head(self._store, self._path)["size"]
         except (obstore.exceptions.BaseError, OSError) as problem:
-            raise CutOff(_sentence(self._path, problem).removeprefix(f"{self._path} ")) from None
+            raise _ended(self._path, problem) from None
         with io.BufferedReader(_Ranges(self._store, self._path, size), CHUNK) as file:
             yield cast("BinaryIO", file)
 
@@ -210,8 +219,8 @@ class _Ranges(io.RawIOBase):
             return 0
         try:
             data = obstore.get_range(self._store, self._path, start=self._at, length=length)
-        except obstore.exceptions.BaseError as problem:
-            raise OSError(_sentence(self._path, problem)) from None
+        except (obstore.exceptions.BaseError, OSError) as problem:
+            raise _ended(self._path, problem) from None
         buffer[:length] = memoryview(data)
         self._at += length
         return length

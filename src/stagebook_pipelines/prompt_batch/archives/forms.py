@@ -15,7 +15,7 @@ from stagebook_pipelines.prompt_batch.archives.packed import GZIP, ZIP, Ration, 
 from stagebook_pipelines.prompt_batch.archives.parquet import MAGIC, parquet_rows
 from stagebook_pipelines.prompt_batch.archives.plain_lines import MARKED, text_lines
 from stagebook_pipelines.prompt_batch.archives.shapes import ANSWERING, LISTS
-from stagebook_pipelines.prompt_batch.archives.stream import ByteStream, CutOff, Record, Trouble
+from stagebook_pipelines.prompt_batch.archives.stream import ByteStream, CutOff, Interrupted, Record, Trouble
 from stagebook_pipelines.prompt_batch.archives.tables import ASKING, header_of, table_rows
 from stagebook_pipelines.prompt_batch.archives.values import Values, next_field, pass_over
 
@@ -78,7 +78,7 @@ def _zipped(name: str, file: Opened, column: str | None, largest: int, depth: in
                 inner = Unpacked(ByteStream(chunks))
                 yield from members_of(f"{name}/{member}", inner, column, largest, depth + 1)
     except CutOff as problem:
-        yield name, iter([Trouble(str(problem))])
+        yield name, iter([_told(problem)])
 
 
 def _parquet(file: Opened, largest: int, column: str | None) -> Records:
@@ -86,7 +86,11 @@ def _parquet(file: Opened, largest: int, column: str | None) -> Records:
         with file.anywhere() as table:
             yield from parquet_rows(table, largest, column)
     except CutOff as problem:
-        yield Trouble(str(problem))
+        yield _told(problem)
+
+
+def _told(problem: CutOff) -> Trouble:
+    return Trouble(str(problem), interrupted=isinstance(problem, Interrupted))
 
 
 def _records(name: str, stream: ByteStream, column: str | None, largest: int) -> Records:
@@ -110,7 +114,7 @@ def _records(name: str, stream: ByteStream, column: str | None, largest: int) ->
     else:
         yield from _text(stream, head, column, largest, plain=plain)
     if stream.problem is not None:
-        yield Trouble(stream.problem)
+        yield Trouble(stream.problem, interrupted=stream.interrupted)
 
 
 def _json(stream: ByteStream, head: bytes, first: bytes, largest: int) -> Records:

@@ -36,7 +36,8 @@ def lines(stream: ByteStream, largest: int) -> Iterator[tuple[int, int, bytes | 
                 return
         elif end == len(stream.data):
             if stream.at < end:
-                yield number, place, stream.data[stream.at :]
+                part = stream.data[stream.at :]
+                yield number, place, part if stream.problem is None else Trouble("was cut off, and was left out")
             return
         else:
             yield number, place, stream.data[stream.at : end]

@@ -28,6 +28,8 @@ class FileError(BaseModel):
     """Where the record begins, in bytes from the beginning of the (unpacked) file, as far as that is known."""
     lost: bool = True
     """False where this is a remark only: what was meant could be told, and was read nevertheless."""
+    interrupted: bool = False
+    """True where what holds the file failed while it was read, such as a bucket's server: read it again."""
 
 
 class ExtractedPrompt(BaseModel):

@@ -47,7 +47,8 @@ def read_prompts(
     try:
         source = opened(file)
     except (CutOff, SourceUnreadable) as problem:
-        yield FileError(file=name, message=f"{name} {problem}" if isinstance(problem, CutOff) else str(problem))
+        message = f"{name} {problem}" if isinstance(problem, CutOff) else str(problem)
+        yield FileError(file=name, message=message, interrupted=isinstance(problem, SourceUnreadable))
         return
     with closing(members_of(name, source, column, largest_record)) as members:
         for member, records in members:
@@ -121,7 +122,7 @@ class _Member:
 
     def _told(self, trouble: Trouble) -> Given:
         self._errors += 1
-        if self._errors > MOST_ERRORS:
+        if self._errors > MOST_ERRORS and not trouble.interrupted:
             return
         where = self._name
         if trouble.line is not None:
@@ -137,4 +138,5 @@ class _Member:
             line=trouble.line,
             byte=trouble.byte,
             lost=trouble.lost,
+            interrupted=trouble.interrupted,
         )

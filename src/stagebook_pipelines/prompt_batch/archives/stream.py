@@ -35,10 +35,16 @@ class Trouble(NamedTuple):
     """The line that it stands in, from 1."""
     lost: bool = True
     """False where the record was read nevertheless."""
+    interrupted: bool = False
+    """True where what holds the file failed while it was read: another time it may be whole."""
 
 
 class CutOff(Exception):
     """No more bytes can be had of a file, though it has not ended; the text says why, the file is its subject."""
+
+
+class Interrupted(CutOff):
+    """What holds the file failed while it was read: its server was lost, or denied. Another time it may be whole."""
 
 
 class ByteStream:
@@ -50,6 +56,7 @@ class ByteStream:
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self.problem: str | None = None
+        self.interrupted = False
         self._before = 0
         self.data = b""
         self.at = 0
@@ -69,6 +76,7 @@ class ByteStream:
             chunk = next(self._chunks, b"")
         except CutOff as problem:
             self.problem, chunk = str(problem), b""
+            self.interrupted = isinstance(problem, Interrupted)
         self._before += self.at
         self.data = self.data[self.at :] + chunk if self.at < len(self.data) else chunk
         self.at = 0
@@ -93,4 +101,4 @@ class ByteStream:
             chunk, self.at = self.data[self.at :], len(self.data)
             yield chunk
         if self.problem is not None:
-            raise CutOff(self.problem)
+            raise (Interrupted if self.interrupted else CutOff)(self.problem)
