@@ -172,6 +172,19 @@ async def test_three_samples_of_one_prompt_stay_three(bench: Any) -> None:
     assert {step.reused_from for step in steps} <= {step.id for step in await bench.ledger.steps(first.id)}
 
 
+async def test_copies_of_one_answer_stay_one_when_their_origin_is_deleted(bench: Any) -> None:
+    first, _ = await bench.run(labelling(), Given(words=["a"]))
+    for _ in range(2):
+        await bench.run(labelling(), Given(words=["a"]), reuse=True)
+    assert asked(bench) == 1
+    await bench.ledger.upkeep.delete(first.id, first.run_id)
+    run, _ = await bench.run(labelling(), Given(words=["a"] * 3), reuse=True)
+    assert (len(await taken_over(bench, run)), asked(bench)) == (1, 3)
+    again, _ = await bench.run(labelling(), Given(words=["a"] * 4), reuse=True)
+    origins = {step.reused_from for step in await taken_over(bench, again)}
+    assert (len(origins), asked(bench)) == (3, 4)
+
+
 async def test_what_a_person_changed_or_removed_stays_where_it_is(bench: Any) -> None:
     run, _ = await bench.run(labelling(), Given(words=["a", "b"]))
     steps = {step.item: step.id for step in await bench.ledger.steps(run.id) if step.stage == "label"}

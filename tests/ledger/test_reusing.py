@@ -54,10 +54,10 @@ async def test_what_a_step_made_is_read_as_it_stands_now(ledger: Ledger, begin: 
     drive = await begin(ledger)
     await drive.step("label", "1", data={"n": 1}, warnings=("w",))
     step = drive.steps["label", "1"]
-    assert await ledger.made(step, F) == Made(b'{"n":1}', "stage", ("w",))
+    assert await ledger.made(step, F) == Made(b'{"n":1}', "stage", ("w",), step)
     assert await ledger.made(step, b"g" * 16) is None
     assert await ledger.made(step + 1, F) is None
     await ledger.write(drive.made("label", "1", {"n": 2}, by="hand"))
-    assert await ledger.made(step, F) == Made(b'{"n":2}', "hand", ("w",))
+    assert await ledger.made(step, F) == Made(b'{"n":2}', "hand", ("w",), step)
     await ledger.write(drive.removed("label", "1"))
     assert await ledger.made(step, F) is None

@@ -28,7 +28,7 @@ class TakenOver(NamedTuple):
     """An output of another run."""
 
     step: int
-    """The step that made it."""
+    """The step that made it; of a copy whose origin was deleted, that origin, so that all copies stay one answer."""
     data: bytes
     """JSON."""
     warnings: list[str]
@@ -40,7 +40,7 @@ class Reuse:
     Args:
         ledger: Where they are.
         found: Stage -> steps of other runs.
-        taken: Steps whose output was taken over before.
+        taken: Steps whose answer was taken over before.
         lenient: Whether an answer may be taken over that was accepted leniently.
     """
 
@@ -50,6 +50,7 @@ class Reuse:
         self._ledger = ledger
         self._found = found
         self._taken = set(taken)
+        self._origins: dict[int, int] = {}
         self._lenient = lenient
 
     @classmethod
@@ -81,19 +82,26 @@ class Reuse:
             None where it is to be asked.
         """
         for step in self._found[spec.name].steps(fingerprint):
-            if step in self._taken:
+            if self._origins.get(step, step) in self._taken:
                 continue
-            self._taken.add(step)
             made = await self._ledger.made(step, fingerprint)
-            value = None if made is None else self._value(spec, made, alternatives(model))
-            if made is not None and value is not None:
+            if made is None:
+                continue
+            self._origins[step] = made.origin
+            if made.origin in self._taken:
+                continue
+            self._taken.add(made.origin)  # before anything is awaited: another step may look for the same
+            value = self._value(spec, made, alternatives(model))
+            if value is not None:
                 try:
                     said = [] if _was_let_go(made) else await check(value, bool(made.warnings))
                     warnings = list(made.warnings) if _was_let_go(made) else [*_of_stand_in(made), *said]
-                    return TakenOver(step, kept(await self._of_this_run(spec, value, model, how, step)), warnings)
+                    return TakenOver(
+                        made.origin, kept(await self._of_this_run(spec, value, model, how, step)), warnings
+                    )
                 except Complaint:
                     pass
-            self._taken.discard(step)
+            self._taken.discard(made.origin)
         return None
 
     async def _of_this_run(self, spec: StageSpec, value: BaseModel, model: str, how: str, step: int) -> BaseModel:

@@ -107,6 +107,8 @@ class Made:
     """`stage`, `reuse`, `hand` or an author's name."""
     warnings: tuple[str, ...]
     """The step's."""
+    origin: int
+    """The step whose answer it is: the step itself, or the one that it was taken over from, which may be deleted."""
 
 
 @dataclass(frozen=True, slots=True)

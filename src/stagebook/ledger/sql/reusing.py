@@ -19,7 +19,7 @@ ORDER BY r.id
 """
 """CROSS JOIN tells SQLite to begin with the runs: it would read every step of the ledger otherwise."""
 _MADE: Final = """
-SELECT s.status, s.fingerprint, s.warnings, o.data, o.made_by
+SELECT s.status, s.fingerprint, s.warnings, o.data, o.made_by, coalesce(s.reused_from, s.id)
 FROM steps s JOIN outputs o ON o.run = s.run AND o.stage = s.stage AND o.item = s.item
 WHERE s.id = ? ORDER BY o.version DESC LIMIT 1
 """
@@ -35,4 +35,4 @@ def made(connection: Connection, step: int, fingerprint: bytes) -> Made | None:
     row = connection.execute(_MADE, (step,)).fetchone()
     if row is None or row[0] != StepStatus.COMPLETED or row[1] != fingerprint or row[3] is None:
         return None
-    return Made(row[3].encode(), row[4], () if row[2] is None else tuple(orjson.loads(row[2])))
+    return Made(row[3].encode(), row[4], () if row[2] is None else tuple(orjson.loads(row[2])), row[5])
