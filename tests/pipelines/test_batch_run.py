@@ -23,6 +23,7 @@ from stagebook.model.records import Run
 from stagebook.testing.provider import FakeProvider
 from stagebook.testing.provider_faults import ErrorStatus, Refusal
 from stagebook.testing.provider_script import Rule, Script
+from stagebook_pipelines.prompt_batch import extract_prompts
 from stagebook_pipelines.prompt_batch.models import Batch
 from stagebook_pipelines.prompt_batch.pipeline import pipeline
 from stagebook_pipelines.prompt_batch.storing.address import open_store
@@ -104,7 +105,7 @@ async def test_a_folder_of_archives_is_asked_stored_scored_and_summed_up(desk: D
     assert ended.stopped is None
     told = await desk.summary(run)
     assert (told["total"], told["successful"], told["failed"], told["stored"]) == (6, 6, 0, 6)
-    assert told["files_processed"] == 3
+    assert told["files_processed"] == 2  # of the torn one nothing could be read
     assert told["evaluation"]["metrics"]["exact_match"] | {"interval": None} == {
         "mean": 0.25,
         "interval": None,
@@ -193,6 +194,23 @@ async def test_no_more_prompts_are_asked_than_are_wanted_and_none_twice_that_is_
     assert desk.asked() == len(asked)
 
 
+async def test_a_file_of_which_nothing_can_be_read_is_told_and_is_no_file_that_was_read(desk: Desk) -> None:
+    desk.archive("a.jsonl", "a0")
+    for name, text in {"empty.json": "", "unknown.json": '{"foo": 1}'}.items():
+        (desk.folder / "archives" / name).write_text(text)
+    run, ended = await desk.run()
+    told = await desk.summary(run)
+    apart = extract_prompts(source=desk.folder / "archives")
+    assert ended.stopped is None
+    assert (told["total"], told["files_processed"], apart.files_processed) == (1, 1, 1)
+    assert [error.partition(".json")[0] for error in told["errors"]] == ["empty", "unknown"]
+
+
+async def test_halves_of_characters_in_prompts_are_replaced(desk: Desk) -> None:
+    run, _ = await desk.run(prompts=["half \ud800 of one"])
+    assert [one["text"] for one in await desk.output(run, "extract-prompts")] == ["half \ufffd of one"]
+
+
 async def test_a_system_text_goes_before_every_prompt(desk: Desk) -> None:
     desk.provider.use(Script(rules=(Rule(contains=("Be brief.", "hello"), answer="brief"), Rule(answer="long"))))
     run, _ = await desk.run(prompts=["hello"], system="Be brief.")
@@ -211,8 +229,12 @@ async def test_a_system_text_goes_before_every_prompt(desk: Desk) -> None:
             {"webhook": "https://example.com/", "webhook_secret": "env:NOT_SET_ANYWHERE"},
             "env:NOT_SET_ANYWHERE is to hold the secret that signs the webhook, and is not set",
         ),
+        ({"answer_schema": {"type": "nope"}}, "the JSON schema of the metric json_schema is none"),
+        ({"export_path": "nodir/prompts.jsonl"}, "its folder is not there"),
+        ({"export_path": "prompts.csv"}, "Prompts are exported as jsonl or txt, not as 'csv'"),
+        ({"metrics": "exact_match"}, "the metric exact_match compares answers with right ones, and none are named"),
     ],
-    ids=["variable", "place", "references", "webhook"],
+    ids=["variable", "place", "references", "webhook", "schema", "folder", "form", "metric"],
 )
 async def test_what_cannot_be_used_is_told_before_anything_is_paid_for(
     desk: Desk, given: dict[str, Any], told: str

@@ -10,6 +10,7 @@ from stagebook_pipelines.prompt_batch.archives.seen import SeenKeys
 from stagebook_pipelines.prompt_batch.archives.sources import list_archives
 from stagebook_pipelines.prompt_batch.given_prompts import INLINE, keyed, laid_down
 from stagebook_pipelines.prompt_batch.models import Batch, BatchFile
+from stagebook_pipelines.prompt_batch.problem import BatchError
 
 
 def wanted_files(given: Batch) -> Iterator[BatchFile]:
@@ -40,30 +41,43 @@ def wanted_files(given: Batch) -> Iterator[BatchFile]:
             left -= (chosen.take or 0) - len(chosen.repeats)
 
 
-def prompts_of(file: BatchFile, given: Batch, warn: Callable[[str], None]) -> Iterator[ExtractedPrompt]:
+def prompts_of(
+    file: BatchFile, given: Batch, warn: Callable[[str], None], *, whole: bool = True
+) -> Iterator[ExtractedPrompt]:
     """Read the prompts of a file that are wanted; what cannot be read is told, and stops nothing after it.
 
     Args:
         file: The file.
         given: The batch.
         warn: Told what cannot be read.
+        whole: Whether a file of which nothing can be read is an error.
 
     Raises:
+        BatchError: It is one.
         SourceUnreadable: What holds the file failed meanwhile, so that the file is to be read again.
     """
     repeats = set(file.repeats)
     place = 0
+    lost: list[str] = []
     with closing(_read(file, given)) as found:
         for one in found:
             if isinstance(one, FileError):
                 _stop_if_interrupted(one)
-                warn(one.message if one.file in one.message else f"{one.file}: {one.message}")
+                told = one.message if one.file in one.message else f"{one.file}: {one.message}"
+                if one.lost and not place and not lost and whole:
+                    lost.append(told)  # told as the error, if nothing else comes
+                else:
+                    warn(told)
                 continue
+            if lost:
+                warn(lost.pop())
             if file.take is not None and place >= file.take:
                 return
             if place not in repeats:
                 yield one
             place += 1
+    if lost:
+        raise BatchError(lost[0])
 
 
 def _chosen(file: BatchFile, given: Batch, left: int | None, seen: SeenKeys | None) -> BatchFile:

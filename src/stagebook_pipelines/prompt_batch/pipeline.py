@@ -66,7 +66,7 @@ def export_prompts(given: Batch, files: list[BatchFile]) -> Exported | Skip:
     count = 0
     with exported(*goes_to) as export:
         for file in files:
-            for prompt in prompts_of(file, given, _told_elsewhere):
+            for prompt in prompts_of(file, given, _told_elsewhere, whole=False):
                 export.write(prompt)
                 count += 1
     return Exported(path=str(goes_to[0].absolute()), prompts=count)
