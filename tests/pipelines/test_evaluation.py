@@ -2,9 +2,11 @@
 
 import json
 import math
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from stagebook_pipelines.prompt_batch.evaluation import METRICS, Measures, evalu
 from stagebook_pipelines.prompt_batch.evaluation.intervals import Moments, student, wilson
 from stagebook_pipelines.prompt_batch.evaluation.metric import Metric, Need
 from stagebook_pipelines.prompt_batch.evaluation.references import read_references
+from stagebook_pipelines.prompt_batch.results import Response
+from stagebook_pipelines.prompt_batch.storing.store_results import store_results
 
 ROOT = Path(__file__).resolve().parents[2]
 EVALS = ROOT.parent / "shared" / "data" / "evals" / "dev"
@@ -32,6 +36,7 @@ ANSWERS = [
     answered("Peru?", "Lima"),
     answered("France?", None, error="429"),
 ]
+STORED = [answered("France?", "Paris"), answered("Spain?", "Lisbon"), answered("Italy?", None, error="429")]
 
 
 def test_responses_are_counted_scored_failed_and_unscored_each_apart() -> None:
@@ -80,7 +85,7 @@ def test_experiments_are_summed_up_apart_where_there_are_several() -> None:
     found = evaluate(rows, CAPITALS, metrics=["exact_match"])
     assert found.metrics["exact_match"].mean == pytest.approx(2 / 3)
     assert {name: one.metrics["exact_match"].mean for name, one in found.experiments.items()} == {"new": 1, "old": 0}
-    assert evaluate(rows[:2], CAPITALS).experiments == {}
+    assert list(evaluate(rows[:2], CAPITALS).experiments) == ["new"]
 
 
 def test_a_response_may_be_a_model_or_a_row_of_any_table() -> None:
@@ -155,8 +160,60 @@ def test_results_and_references_may_be_files(tmp_path: Path) -> None:
         "a reference is text, or a list of texts, not dict",
     ]
     assert f"{references}, line 9: no JSON" in found.errors[2]
-    assert "response 6" in found.errors[3]
+    assert found.errors[3].startswith(f"response 6: {results}, line 7: no JSON")
     assert read_references(references).of(" Cuba?\n") == ("Havana",)
+
+
+@pytest.mark.parametrize("name", ["s.db", "s.parquet", "s.jsonl", "sqlite:///{}/s.db", "env:RESULTS"])
+def test_results_are_scored_where_they_were_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    responses = list(map(Response.model_validate, STORED))
+    store = name.format(tmp_path) if ":" in name else str(tmp_path / name)
+    monkeypatch.setenv("RESULTS", str(tmp_path / "other.db"))
+    store_results(responses, store=store, experiment_name="first")
+    found = evaluate(store, CAPITALS, metrics=["exact_match"])
+    assert (found.count, found.failed, found.metrics["exact_match"].mean, found.errors) == (3, 1, 0.5, [])
+    assert list(found.experiments) == ["first"]
+
+
+def test_results_are_scored_in_a_table_of_postgresql(database: str) -> None:
+    responses = list(map(Response.model_validate, STORED))
+    store_results(responses, store=database, table="mine", experiment_name="first")
+    found = evaluate(database, CAPITALS, metrics=["exact_match"], table="mine")
+    assert (found.count, found.failed, found.metrics["exact_match"].mean, found.errors) == (3, 1, 0.5, [])
+    with pytest.raises(ValueError, match="the table prompt_evaluations cannot be read") as refused:
+        evaluate(database, CAPITALS)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"prompt,response\na,b\n", "holds no results: give a database of SQLite"),
+        (b"PAR1 but no Parquet", "cannot be read: "),
+        (b"SQLite format 3\0 but no database", "cannot be read: "),
+        (b"\x89PNG\r\n", "holds no results"),
+    ],
+    ids=["csv", "parquet", "sqlite", "picture"],
+)
+def test_what_holds_no_results_is_refused_in_one_sentence(tmp_path: Path, data: bytes, why: str) -> None:
+    (tmp_path / "results").write_bytes(data)
+    with pytest.raises(ValueError, match=why) as refused:
+        evaluate(tmp_path / "results", CAPITALS)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_database_without_the_table_or_its_columns_is_refused(tmp_path: Path) -> None:
+    store_results([Response(prompt="France?", response="Paris")], store=str(tmp_path / "s.db"))
+    with pytest.raises(ValueError, match=r"has no table others; say which by table="):
+        evaluate(tmp_path / "s.db", CAPITALS, table="others")
+    with pytest.raises(ValueError, match="is no name of a table"):
+        evaluate(tmp_path / "s.db", CAPITALS, table='a"b')
+    with closing(sqlite3.connect(tmp_path / "o.db")) as database:
+        database.execute("CREATE TABLE prompt_evaluations (prompt TEXT)")
+    with pytest.raises(ValueError, match="has no column response"):
+        evaluate(tmp_path / "o.db", CAPITALS)
+    with pytest.raises(ValueError, match="environment variable NOT_SET is not set"):
+        evaluate("env:NOT_SET", CAPITALS)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

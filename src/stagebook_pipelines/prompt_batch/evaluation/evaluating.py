@@ -1,7 +1,7 @@
 """`evaluate`: scores responses, from a stage of a pipeline or from Python."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,9 @@ from stagebook_pipelines.prompt_batch.evaluation.metric import Means
 from stagebook_pipelines.prompt_batch.evaluation.models import Evaluation
 from stagebook_pipelines.prompt_batch.evaluation.references import Given, read_references
 from stagebook_pipelines.prompt_batch.evaluation.registry import chosen_metrics
-from stagebook_pipelines.prompt_batch.evaluation.rows import ResponseRow, read_lines
+from stagebook_pipelines.prompt_batch.evaluation.rows import ResponseRow
+from stagebook_pipelines.prompt_batch.evaluation.stored import stored_rows
+from stagebook_pipelines.prompt_batch.storing.address import TABLE
 
 T = TypeVar("T")
 
@@ -59,6 +61,7 @@ def evaluate(
     references: Given = None,
     metrics: list[str] | None = None,
     *,
+    table: str = TABLE,
     ledger: str | Path | None = None,
     budget: Decimal | float | str | None = None,
     **measures: Any,
@@ -69,9 +72,12 @@ def evaluate(
     small pipeline, so that every call is recorded.
 
     Args:
-        results: Responses with `prompt`, `response`, `success` and `error`: mappings, models, or a file of JSON lines.
+        results: Responses with `prompt`, `response`, `success` and `error`: mappings or models; or where they are
+            stored: a database of SQLite, Parquet, a file of JSON lines, `postgresql://...`, or `env:NAME` for a
+            variable that holds one.
         references: Prompt -> right answer or answers, or a file of JSON lines.
         metrics: Names of metrics; by default all that what is there allows (see `chosen_metrics`).
+        table: The table of a database in which they are stored.
         ledger: Where a run is recorded, as in `stagebook.run`.
         budget: Dollars that a run may cost; before a verdict that could pass them it pauses.
         measures: The other fields of `Measures`, such as `answer_schema`, `rubric`, `judge_model`, `embedding_model`.
@@ -82,7 +88,7 @@ def evaluate(
         RunPaused: Its budget was reached; `stagebook.resume` goes on with a higher one.
     """
     chosen = Measures(metrics=metrics, **measures)
-    rows = rows_of(Path(results)) if isinstance(results, str | Path) else results
+    rows = stored_rows(results, table) if isinstance(results, str | Path) else results
     if chosen.asks:
         from stagebook_pipelines.prompt_batch.evaluation.pipeline import evaluate_in_run  # noqa: PLC0415  needed here only
 
@@ -103,12 +109,6 @@ def _evaluator(references: Given, measures: Measures, means: Means) -> Evaluator
         failed=measures.failed,
         keep_scores=measures.keep_scores,
     )
-
-
-def rows_of(path: Path) -> Iterator[ResponseRow]:
-    """Give the responses of a file; a line that is no JSON is given as it is, and told in errors as no response."""
-    for _, line in read_lines(path):
-        yield line
 
 
 async def _batched(rows: AsyncIterable[T]) -> AsyncIterator[list[T]]:

@@ -109,10 +109,9 @@ class Evaluator:
     def evaluation(self) -> Evaluation:
         """What came of it."""
         more = [f"and {self._more_errors} more"] if self._more_errors else []
-        several = len(self._experiments) > 1
         return Evaluation(
             **dict(self._all.summary()),
-            experiments={name: tally.summary() for name, tally in self._experiments.items()} if several else {},
+            experiments={name: tally.summary() for name, tally in self._experiments.items()},
             errors=[*self._errors, *more],
             scores=self._scores,
         )

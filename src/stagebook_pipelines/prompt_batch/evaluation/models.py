@@ -61,7 +61,7 @@ class Evaluation(Experiment):
     """What is said of all responses."""
 
     experiments: dict[str, Experiment] = {}
-    """The same for every experiment, where the responses name more than one."""
+    """The same for every experiment that the responses name."""
     errors: list[str] = []
     """What could not be read or scored, and why; at most 100 of them, and then how many more."""
     scores: list[Score] = []

@@ -11,12 +11,13 @@ import orjson
 from pydantic import BaseModel
 
 from stagebook import Door, Llm, Pipeline, RunFailed, RunInterrupted, run
-from stagebook_pipelines.prompt_batch.evaluation.evaluating import evaluate_rows, rows_of
+from stagebook_pipelines.prompt_batch.evaluation.evaluating import evaluate_rows
 from stagebook_pipelines.prompt_batch.evaluation.measures import Measures
 from stagebook_pipelines.prompt_batch.evaluation.metric import Need
 from stagebook_pipelines.prompt_batch.evaluation.models import Evaluation
 from stagebook_pipelines.prompt_batch.evaluation.references import Given, read_references
 from stagebook_pipelines.prompt_batch.evaluation.rows import ResponseRow, read_row
+from stagebook_pipelines.prompt_batch.evaluation.stored import rows_of
 
 _RESPONSES: Final = "responses.jsonl"
 _REFERENCES: Final = "references.jsonl"

@@ -32,6 +32,8 @@ def read_row(given: ResponseRow) -> Row:
     Raises:
         ValueError: It has no prompt, or is none of the shapes.
     """
+    if isinstance(given, ValueError):  # a line that is no JSON: it says which
+        raise given
     if not isinstance(given, Mapping | BaseModel):
         raise ValueError(f"a response is a mapping or a model, not {type(given).__name__}")  # noqa: TRY004  told like the others
     prompt = _field(given, "prompt")
