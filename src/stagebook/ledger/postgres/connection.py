@@ -1,7 +1,8 @@
 """Connections to PostgreSQL, dressed as the shared SQL wants them; between transactions a session holds nothing."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 from math import isinf
 from time import monotonic, sleep
 from typing import Any, Final
@@ -20,6 +21,8 @@ CONNECT_SECONDS: Final = 10
 """How long one host may take to answer."""
 OLDEST: Final = 150000
 """Server version: 15, the oldest that its makers still mend."""
+ROWS_AT_A_TIME: Final = 500
+"""Rows of a stream that are held in memory."""
 SILENT_SECONDS: Final = (2.0, 15.0)
 """Least and most that a network may be silent while an answer is due, until its connection is given up."""
 DIGITS_MOST: Final = 4300
@@ -170,11 +173,12 @@ class PostgresConnection:
 
     Error = psycopg.Error
     IntegrityError = psycopg.IntegrityError
-    __slots__ = ("raw", "schema")
+    __slots__ = ("_numbers", "raw", "schema")
 
     def __init__(self, raw: Raw, schema: str) -> None:
         self.raw = raw
         self.schema = schema
+        self._numbers = count(1)
 
     def execute(self, sql: str, parameters: Values = (), /) -> psycopg.Cursor[tuple[Any, ...]]:
         """Execute one of the ledger's statements."""
@@ -185,6 +189,13 @@ class PostgresConnection:
         cursor = self.raw.cursor()
         cursor.executemany(translated(sql, self.schema), rows)
         return cursor
+
+    def stream(self, sql: str, parameters: Values = (), /) -> Iterator[tuple[Any, ...]]:  # Any: one type per column
+        """Execute one of the ledger's statements within a transaction, and fetch its rows some at a time."""
+        with psycopg.RawServerCursor(self.raw, f"rows_{next(self._numbers)}") as cursor:
+            cursor.itersize = ROWS_AT_A_TIME
+            cursor.execute(translated(sql, self.schema), parameters or None)
+            yield from cursor
 
     @property
     def usable(self) -> bool:

@@ -55,5 +55,14 @@ class Connection(Protocol):
         ...
 
 
+def stream(connection: Connection, sql: str, values: Values = ()) -> Iterator[Row]:
+    """Execute a statement within a transaction and go through its rows, however many: not all are held at once.
+
+    sqlite3 does so anyway; a connection to a server has a way of its own for it.
+    """
+    rows: Callable[[str, Values], Iterable[Row]] = getattr(connection, "stream", connection.execute)
+    return iter(rows(sql, values))
+
+
 Work: TypeAlias = Callable[Concatenate[Connection, P], T]
 """What is done with a connection."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from stagebook.ledger.blob_files import BlobFiles
 from stagebook.ledger.progress import Told
-from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.connection import Connection, stream
 from stagebook.ledger.sql.payload_rows import read_payload
 from stagebook.ledger.sql.references import REFERENCES, count_dangling, delete_orphans
 from stagebook.ledger.sql.requests import read_request
@@ -207,7 +207,7 @@ class Check:
     def _each(self, what: str, sql: str) -> Iterator[tuple[Any, ...]]:  # Any: one type per column
         counting = f"SELECT count(*) FROM ({sql}) AS counted"  # noqa: S608  one of ours
         total = self._connection.execute(counting).fetchone()[0]
-        for done, row in enumerate(self._connection.execute(sql)):
+        for done, row in enumerate(stream(self._connection, sql)):
             if done % TELL_EVERY == 0:
                 self._told(what, done, total)
             yield row

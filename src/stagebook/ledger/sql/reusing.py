@@ -5,7 +5,7 @@ from typing import Final
 import orjson
 
 from stagebook.ledger.fingerprints import Fingerprints
-from stagebook.ledger.sql.connection import Connection
+from stagebook.ledger.sql.connection import Connection, stream
 from stagebook.model.records import Made
 from stagebook.model.status import StepStatus
 
@@ -27,7 +27,7 @@ WHERE s.id = ? ORDER BY o.version DESC LIMIT 1
 
 def fingerprints(connection: Connection, pipeline: str, stage: str, besides: int) -> Fingerprints:
     """Find the completed steps of a stage in all runs but one, the oldest run first; a copy of one of them is none."""
-    return Fingerprints(connection.execute(_FINGERPRINTS, (pipeline, besides, stage)))
+    return Fingerprints(stream(connection, _FINGERPRINTS, (pipeline, besides, stage)))
 
 
 def made(connection: Connection, step: int, fingerprint: bytes) -> Made | None:
