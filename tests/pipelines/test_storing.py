@@ -270,3 +270,45 @@ def test_what_is_no_list_of_responses_is_refused_in_one_sentence(tmp_path: Path)
         responses=[Response(prompt="x")], total=1, successful=1, failed=0, total_duration_ms=1, run_id="r"
     )
     assert store_results(batch, store=str(tmp_path / "r.db")).stored == 1
+
+
+OWN = """prompt TEXT {more}, response TEXT, model TEXT, success INT, error TEXT, timestamp TEXT, duration_ms INT,
+    tokens_used INT, metadata TEXT, experiment_name TEXT, tags TEXT"""
+
+
+def made(path: Path, *statements: str) -> str:
+    with sqlite3.connect(path) as database:
+        for statement in statements:
+            database.execute(statement)
+    database.close()
+    return str(path)
+
+
+def test_a_view_of_sqlite_is_refused(tmp_path: Path) -> None:
+    store = made(tmp_path / "r.db", f"CREATE TABLE t ({OWN.format(more='')})", "CREATE VIEW v AS SELECT * FROM t")
+    with pytest.raises(StoreError, match="is a view, which keeps no rows of its own"):
+        store_results(responses(1), store=store, table="v")
+
+
+def test_a_table_of_sqlite_without_rowid_takes_results(tmp_path: Path) -> None:
+    table = f"CREATE TABLE t ({OWN.format(more='PRIMARY KEY')}) WITHOUT ROWID"
+    store = made(tmp_path / "r.db", table)
+    first, second = (store_results(responses(3), store=store, table="t") for _ in range(2))
+    assert (account(first), first.inserted_ids) == ((3, 0, 0), ["prompt 0", "prompt 1", "prompt 2"])
+    assert account(second) == (0, 3, 0)
+
+
+def test_rows_that_a_trigger_of_sqlite_keeps_out_are_told(tmp_path: Path) -> None:
+    trigger = (
+        """CREATE TRIGGER of_{0} BEFORE INSERT ON {0} WHEN NEW.prompt = 'prompt 1' BEGIN SELECT RAISE(IGNORE); END"""
+    )
+    store = str(tmp_path / "r.db")
+    store_results(responses(1, metadata={"record_key": "an earlier one"}), store=store)
+    made(
+        tmp_path / "r.db", f"CREATE TABLE t ({OWN.format(more='')})", *map(trigger.format, ("t", "prompt_evaluations"))
+    )
+    for table in ("t", "prompt_evaluations"):
+        told = store_results(responses(3), store=store, table=table)
+        assert account(told) == (2, 0, 1)
+        assert "the table kept nothing of it" in told.errors[0]
+        assert account(store_results(responses(3), store=store, table=table)) == (0, 2, 1)

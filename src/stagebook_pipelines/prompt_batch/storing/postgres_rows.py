@@ -4,10 +4,11 @@
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from stagebook_pipelines.prompt_batch.storing.postgres_table import PostgresTable
 from stagebook_pipelines.prompt_batch.storing.record import KEY, Heading, Record
-from stagebook_pipelines.prompt_batch.storing.store import Kept
+from stagebook_pipelines.prompt_batch.storing.store import SWALLOWED, Kept, Refused
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -66,9 +67,12 @@ class PostgresRows:
             f" WHERE NOT t.success AND excluded.success {returning}"
         )
         self._insert += returning
-        self._find = f"SELECT {key}, bool_or(success) FROM {name} WHERE {key} = ANY(%b::text[]) GROUP BY 1"
+        self._is_uuid = table.has_key and table.columns[KEY].type == "uuid"
+        wanted = f'"{KEY}" = ANY(%b::text[]::uuid[])' if self._is_uuid else f"{key} = ANY(%b::text[])"
+        self._find = f"SELECT {key}, bool_or(success) FROM {name} WHERE {wanted} GROUP BY 1"
+        same = f't."{KEY}" = x.key::uuid' if self._is_uuid else f"{_of('t', key)} = x.key"
         mended = ", ".join(f'"{one}" = {values[one]}' for one in _ANSWER)
-        self._mend = f"UPDATE {name} AS t SET {mended} FROM {given} WHERE {_of('t', key)} = x.key AND NOT t.success"
+        self._mend = f"UPDATE {name} AS t SET {mended} FROM {given} WHERE {same} AND NOT t.success"
         self._mend += f" RETURNING {_of('t', self._returned)}"
 
     def write(self, connection: "Connection[Any]", chunk: Sequence[Record]) -> Kept:
@@ -78,17 +82,27 @@ class PostgresRows:
             psycopg.Error: The database refused it, or is gone.
         """
         if self._table.key_is_unique:
-            return self._kept(self._run(connection, self._upsert, chunk, heading_first=True), chunk)
+            ids = self._run(connection, self._upsert, chunk, heading_first=True)
+            return self._kept(connection, ids, chunk)
         with connection.transaction():
             lock = f"stagebook {self._table.relation}"
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])
-            found = dict(connection.execute(self._find.encode(), [[one.key for one in chunk]]).fetchall())
-            new = [one for one in chunk if one.key not in found]
-            mended = [one for one in chunk if found.get(one.key) is False and one.success]
+            found = self._found(connection, chunk)
+            new = [one for one in chunk if self._known_by(one) not in found]
+            mended = [one for one in chunk if found.get(self._known_by(one)) is False and one.success]
             ids = self._run(connection, self._insert, new, heading_first=True) if new else []
             if mended:
                 ids += self._run(connection, self._mend, mended, heading_first=False)
-        return self._kept(ids, chunk)
+        return self._kept(connection, ids, chunk)
+
+    def _found(self, connection: "Connection[Any]", chunk: Sequence[Record]) -> dict[str, bool]:
+        """Say which keys are stored, and whether with an answer."""
+        keys = [one.key for one in chunk]
+        return dict(connection.execute(self._find.encode(), [keys]).fetchall())
+
+    def _known_by(self, record: Record) -> str:
+        """Give a row's key as the table gives it back."""
+        return str(UUID(record.key)) if self._is_uuid else record.key
 
     def _run(
         self, connection: "Connection[Any]", statement: str, chunk: Sequence[Record], *, heading_first: bool
@@ -99,10 +113,18 @@ class PostgresRows:
         given = [self._heading.experiment_name, tags, *text] if heading_first else [tags, *text]
         return [row[0] for row in connection.execute(statement.encode(), given).fetchall()]
 
-    @staticmethod
-    def _kept(ids: list[Any], chunk: Sequence[Record]) -> Kept:
+    def _kept(self, connection: "Connection[Any]", ids: list[Any], chunk: Sequence[Record]) -> Kept:
+        """Account for a chunk; of rows that were not written, tell those that are there from those that are not."""
         told = [one if isinstance(one, int) else str(one) for one in ids]
-        return Kept(told, len(chunk) - len(told), [])
+        lost: list[Refused] = []
+        if len(told) < len(chunk):
+            found = self._found(connection, chunk)
+            lost = [
+                Refused(place, SWALLOWED)
+                for place, one in enumerate(chunk)
+                if one.success > found.get(self._known_by(one), -1)
+            ]
+        return Kept(told, len(chunk) - len(told) - len(lost), lost)
 
 
 def _of(alias: str, column: str) -> str:

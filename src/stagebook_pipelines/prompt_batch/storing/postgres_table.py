@@ -119,7 +119,7 @@ def see_to_table(connection: "Connection[Any]", name: TableName) -> PostgresTabl
     if not columns:
         try:
             _create(connection, name)
-        except errors.UniqueViolation:  # another process made it at this very moment
+        except (errors.UniqueViolation, errors.DuplicateObject, errors.DuplicateTable):  # another process just made it
             pass
         except errors.InvalidSchemaName:
             raise StoreError(

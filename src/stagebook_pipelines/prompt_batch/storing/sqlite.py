@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 
 from stagebook_pipelines.prompt_batch.storing.record import COLUMNS, KEY, Heading, Record
-from stagebook_pipelines.prompt_batch.storing.store import ChunkRefused, Kept, Refused, StoreError
+from stagebook_pipelines.prompt_batch.storing.store import SWALLOWED, ChunkRefused, Kept, Refused, StoreError
 from stagebook_pipelines.prompt_batch.storing.table_name import TableName
 
 BUSY_SECONDS: Final = 30.0
@@ -83,6 +83,7 @@ class SqliteStore:
         """Write a chunk in one transaction, without the rows that the table refuses."""
         ids: list[int | str] = []
         refused: list[Refused] = []
+        unwritten: list[int] = []
         database = self._database
         try:
             database.execute("BEGIN IMMEDIATE")
@@ -94,8 +95,11 @@ class SqliteStore:
                     except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError) as error:
                         refused.append(Refused(place, str(error)))
                         continue
-                    if row is not None:
+                    if row is None:
+                        unwritten.append(place)
+                    else:
                         ids.append(row)
+                refused += self._swallowed(chunk, unwritten)
                 database.execute("COMMIT")
             except BaseException:
                 if database.in_transaction:
@@ -104,6 +108,14 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise ChunkRefused(str(error)) from None
         return Kept(ids, len(chunk) - len(ids) - len(refused), refused)
+
+    def _swallowed(self, chunk: Sequence[Record], places: Sequence[int]) -> list[Refused]:
+        """Tell rows that are there already from those that a trigger kept out without an error."""
+        if not places:
+            return []
+        found = self._found([chunk[place] for place in places])
+        lost = [place for place in places if chunk[place].success > found.get(chunk[place].key, -1)]
+        return [Refused(place, SWALLOWED) for place in lost]
 
     def finish(self) -> None:
         """Every chunk is lasting already."""
@@ -118,11 +130,12 @@ class SqliteStore:
         if not columns:
             database.execute(_CREATE.format(table=table))
             columns = self._columns()
+        self._refuse_view()
         self._refuse_what_does_not_fit(columns)
         self._has_key = KEY in columns
         self._unique = self._has_key and self._is_unique(KEY)
         written = (*_WRITTEN, *([KEY] if self._has_key else []))
-        self._id = '"id"' if "id" in columns else f'"{KEY}"' if self._has_key else "rowid"
+        self._id = '"id"' if "id" in columns else f'"{KEY}"' if self._has_key else self._row_id()
         names, marks = ", ".join(f'"{one}"' for one in written), ", ".join("?" * len(written))
         self._insert = f"INSERT INTO {table} ({names}) VALUES ({marks}) "
         if self._unique:
@@ -137,6 +150,23 @@ class SqliteStore:
         self._mend = (
             f"UPDATE {table} SET {mended} WHERE {self._readable}{self._key} = ? AND NOT success RETURNING {self._id}"
         )
+
+    def _refuse_view(self) -> None:
+        kind = self._database.execute("SELECT type FROM pragma_table_list(?)", [self._name.table]).fetchone()
+        if kind is not None and kind[0] != "table":
+            raise StoreError(
+                f"{self._name} of {self._path} is a {kind[0]}, which keeps no rows of its own; name a table"
+            )
+
+    def _row_id(self) -> str:
+        """Name what tells the rows of a table apart that has neither an id nor a key of ours."""
+        (without,) = self._database.execute("SELECT wr FROM pragma_table_list(?)", [self._name.table]).fetchone()
+        if not without:
+            return "rowid"
+        (first,) = self._database.execute(
+            "SELECT name FROM pragma_table_info(?) WHERE pk = 1", [self._name.table]
+        ).fetchone()
+        return '"{}"'.format(first.replace('"', '""'))
 
     def _columns(self) -> dict[str, tuple[bool, bool]]:
         """Name -> whether it requires a value, and whether it has a default."""

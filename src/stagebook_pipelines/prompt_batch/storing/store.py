@@ -1,7 +1,7 @@
 """What a place for results can do, whatever it is."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from stagebook import StagebookError
 from stagebook_pipelines.prompt_batch.storing.record import Record
@@ -25,6 +25,9 @@ class Refused(NamedTuple):
     place: int
     """Its place in the chunk, from 0."""
     reason: str
+
+
+SWALLOWED: Final = "the table kept nothing of it, and gave no reason: see to its triggers and rules"
 
 
 class Kept(NamedTuple):
