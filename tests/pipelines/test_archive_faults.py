@@ -127,9 +127,10 @@ def test_what_can_be_told_is_read_nevertheless(tmp_path: Path, data: bytes, rema
         (b'["a \\ud800 b"]', "a \ufffd b"),
         (b'["a \\ud83d\\ude00 \\udc00"]', "a \U0001f600 \ufffd"),
         (b'["caf\xe9"]', "café"),
+        (b'["a\\u0000b"]', "a\ufffdb"),
         ('["Zürich caf'.encode() + b'\xe9"]', "Zürich caf\ufffd"),
     ],
-    ids=["lone", "pair-and-lone", "latin-1", "damaged"],
+    ids=["lone", "pair-and-lone", "latin-1", "nul", "damaged"],
 )
 def test_what_no_text_can_hold_is_replaced_and_told(tmp_path: Path, data: bytes, text: str) -> None:
     texts, errors = read(tmp_path, data)

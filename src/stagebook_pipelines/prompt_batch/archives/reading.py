@@ -18,6 +18,7 @@ MOST_ERRORS = 100
 """Errors of one file that are told one by one; of the others, only how many they are."""
 GIVEN_UP_AFTER = 10_000
 """A file of which the first 10,000 records say nothing that is known is not read to its end."""
+NUL = "holds NUL characters, which no table can hold; they were replaced by U+FFFD"
 _KEY_DIGITS = 16
 
 Given: TypeAlias = Generator[ExtractedPrompt | FileError]
@@ -81,6 +82,8 @@ class _Member:
                 conversation = name_of(one.value)
                 for found in read():  # the innermost loop: what it does once a prompt is what extraction costs
                     if isinstance(found, Asked):
+                        if "\0" in found.text:
+                            yield from self._told(Trouble(NUL, one.index, one.byte, one.line, lost=False))
                         yield self._prompt(found, conversation)
                     else:
                         yield from self._told(Trouble(found.message, one.index, one.byte, one.line, lost=found.lost))
@@ -106,12 +109,13 @@ class _Member:
         return reader_of(value, self._column)
 
     def _prompt(self, one: Asked, conversation: str | None) -> ExtractedPrompt:
-        key = hashlib.sha256(one.text.encode()).hexdigest()[:_KEY_DIGITS]
+        text = one.text.replace("\0", "\ufffd")
+        key = hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
         occurrence = self._seen.count(int(key, 16))
         self._prompts += 1
         return ExtractedPrompt(
             key=key if occurrence == 1 else f"{key}.{occurrence}",
-            text=one.text,
+            text=text,
             file=self._name,
             index=self._prompts - 1,
             conversation=conversation,

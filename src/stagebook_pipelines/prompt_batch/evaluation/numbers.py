@@ -29,6 +29,10 @@ _PERCENT = re.compile(r"\s?\\?(?:%|per\s?cent\b)", re.IGNORECASE)
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")
 _ANSWER_IS = re.compile(r"\banswers?\b[*_ ]{0,4}(?:is|are|was|would be|will be|[:=])", re.IGNORECASE)
 _BARE = re.compile(r"[-+\u2212$\u20ac\u00a3\u00a5\s]{0,4}[\d.,/ ]{1,120}\s?%?")
+_LATEX_SPACE = re.compile(r"(?<=\d)(?:\\[,!:; ]|\{,\}|~)(?=\d{3}(?!\d))")
+"""What stands between thousands in LaTeX: `1\\,234`, `1{,}234`."""
+_SPACED = re.compile(r"(?<![\d.,])(?<!\d )(\d{1,3}(?: \d{3}){1,33})(?![\d-])(?! ?/)")
+"""Thousands with blanks between them (ISO 80000-1): 1 234."""
 _MINUS: Final = "-\u2212"
 _BEFORE_DIGITS: Final = "$\u20ac\u00a3\u00a5\u20b9"
 _MARK: Final = "####"
@@ -71,20 +75,26 @@ def final_number(text: str) -> Number | None:
     r"""Find the number that a text ends up with.
 
     The first that applies: after the first `####` (GSM8K's mark), in the last `\boxed{}` (that of MATH), after the
-    last `The answer is` or `Answer:`, the last number. Thousands' commas, currency signs and minus signs are read; a
-    number of more than 100 digits is none.
+    last `The answer is` or `Answer:`, the last number. Thousands' commas, currency signs and minus signs are read, in
+    the first three places and where the text is nothing but a number also blanks between thousands (1 234); a number of
+    more than 100 digits is none.
     """
-    plain = without_invisible(text)
+    plain = _LATEX_SPACE.sub(",", without_invisible(text))
     _, mark, marked = plain.partition(_MARK)
-    if mark and (number := _first(marked)):
+    if mark and (number := _first(_joined(marked))):
         return number
     _, box, boxed = plain.rpartition(_BOX)
-    if box and (number := _first(boxed)):
+    if box and (number := _first(_joined(boxed))):
         return number
     told = deque(_ANSWER_IS.finditer(plain), maxlen=1)
-    if told and (number := _first(plain[told[0].end() : told[0].end() + _REACH])):
+    if told and (number := _first(_joined(plain[told[0].end() : told[0].end() + _REACH]))):
         return number
-    return _last(plain)
+    return _last(_joined(plain) if _BARE.fullmatch(plain.strip()) else plain)
+
+
+def _joined(text: str) -> str:
+    """Put commas in the place of blanks between thousands."""
+    return _SPACED.sub(lambda found: found[1].replace(" ", ","), text)
 
 
 def same(one: Number, other: Number) -> bool:
