@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from stagebook import Call, Text
 from stagebook_pipelines.prompt_batch.archives.models import ArchiveFile
@@ -41,6 +41,8 @@ Names = Annotated[list[str], BeforeValidator(_listed)]
 
 class Batch(Measures):
     """Where prompts come from, and where their answers go; further fields say what they are measured by."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address that is refused may hold a password
 
     source: Place | None = None
     """Where the archives are: a folder, a file, or `s3://bucket/prefix`."""
