@@ -137,7 +137,7 @@ def test_what_looks_like_a_key_in_an_answer_is_no_reason_to_refuse_them_all(
 
 
 def test_a_budget_pauses_the_judge_and_a_resume_pays_for_no_verdict_twice(
-    provider: ProviderProcess, tmp_path: Path
+    provider: ProviderProcess, tmp_path: Path, laid_down: Path
 ) -> None:
     provider.use(Script(rules=(says("Paris", 5, "It is Paris."),)))
     rows = [answered("France?", f"Paris {number}") for number in range(200)]
@@ -146,9 +146,11 @@ def test_a_budget_pauses_the_judge_and_a_resume_pays_for_no_verdict_twice(
         evaluate(rows, rubric=RUBRIC, judge_model=JUDGE, ledger=ledger, budget="0.06")
     before = provider.summary()["charged"]
     assert 0 < before < 200
+    assert len(list(laid_down.iterdir())) == 1
     ended = resume("last", ledger=ledger, budget="10")
     assert ended[Evaluation].metrics["judge"].count == 200
     assert provider.summary()["charged"] == 200
+    assert list(laid_down.iterdir()) == []
 
 
 def test_a_scale_that_is_upside_down_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A pipeline of one stage that evaluates: for evaluations from Python that ask a model."""
+"""A pipeline that evaluates and then tidies up: for evaluations from Python that ask a model."""
 
 import shutil
 import tempfile
@@ -19,6 +19,7 @@ from stagebook_pipelines.prompt_batch.evaluation.references import Given, read_r
 from stagebook_pipelines.prompt_batch.evaluation.rows import ResponseRow, read_row
 from stagebook_pipelines.prompt_batch.evaluation.stored import rows_of
 
+_PREFIX: Final = "stagebook-evaluation-"
 _RESPONSES: Final = "responses.jsonl"
 _REFERENCES: Final = "references.jsonl"
 
@@ -34,6 +35,13 @@ class Responses(BaseModel):
     """What is measured."""
 
 
+class Tidied(BaseModel):
+    """What was removed."""
+
+    folder: str
+    """The folder with the responses, which nothing reads any more."""
+
+
 evaluation = Pipeline("evaluation", input=Responses)
 
 
@@ -43,6 +51,12 @@ async def judged(given: Responses, llm: Llm, door: Door) -> Evaluation:
     return await _evaluated(given, llm, door)
 
 
+@evaluation.stage()
+def tidied(given: Responses, done: Evaluation) -> Tidied:  # noqa: ARG001  it comes after the evaluation is kept
+    """Remove the folder, also where a paused run was resumed by somebody else."""
+    return _tidied(given)
+
+
 compared = Pipeline("evaluation-by-vectors", input=Responses)
 
 
@@ -50,6 +64,18 @@ compared = Pipeline("evaluation-by-vectors", input=Responses)
 async def scored(given: Responses, door: Door) -> Evaluation:
     """Score all responses; no model is asked but the one that makes vectors."""
     return await _evaluated(given, None, door)
+
+
+@compared.stage()
+def cleared(given: Responses, done: Evaluation) -> Tidied:  # noqa: ARG001  as above
+    """Remove the folder, also where a run that was interrupted was resumed by somebody else."""
+    return _tidied(given)
+
+
+def _tidied(given: Responses) -> Tidied:
+    if Path(given.folder).name.startswith(_PREFIX):  # none but ours, whatever an input says
+        shutil.rmtree(given.folder, ignore_errors=True)
+    return Tidied(folder=given.folder)
 
 
 async def _evaluated(given: Responses, llm: Llm | None, door: Door) -> Evaluation:
@@ -74,10 +100,10 @@ def evaluate_in_run(
     """Run the pipeline over responses; see `evaluate`.
 
     They are laid down in a folder for temporary files, not in the run's input: they may be many, and what looks like a
-    key in one of them is no reason to refuse them all. The folder goes when the run is done; a run that can be resumed
-    keeps it.
+    key in one of them is no reason to refuse them all. The folder goes when the run is done, resumed or not; a paused
+    run that nobody resumes keeps it.
     """
-    folder = Path(tempfile.mkdtemp(prefix="stagebook-evaluation-"))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         unread = [*_lay_down(rows, folder / _RESPONSES), *_lay_down_references(references, folder / _REFERENCES)]
         asks_judge = measures.wants(Need.JUDGE)
