@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import stagebook_pipelines.prompt_batch as operations
-from stagebook import RunPaused, StagebookError
+from stagebook import RunFailed, RunPaused, StagebookError
 from stagebook.testing.provider_faults import ErrorStatus
 from stagebook.testing.provider_process import ProviderProcess
 from stagebook.testing.provider_script import Rule, Script
@@ -221,6 +221,20 @@ def test_one_call_does_all_of_it_and_files_that_come_later_are_all_that_is_paid_
         rows = database.execute("SELECT prompt FROM prompt_evaluations ORDER BY id").fetchall()
     database.close()
     assert [prompt for (prompt,) in rows] == ["one", "two", "three"]
+
+
+def test_a_pipeline_that_failed_goes_on_when_its_call_is_made_again(
+    provider: ProviderProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {"prompts": ["one", "two"], "model": MODEL, "store": "env:RESULTS_OF_A_TEST"}
+    with pytest.raises(RunFailed, match="RESULTS_OF_A_TEST is not set"):
+        run_pipeline(**given)
+    monkeypatch.setenv("RESULTS_OF_A_TEST", "results.db")
+    assert run_pipeline(**given).stored == 2
+    with sqlite3.connect(".stagebook/ledger.db") as database:
+        (runs,) = database.execute("SELECT count(*) FROM runs").fetchone()
+    database.close()
+    assert runs == 1
 
 
 def test_every_public_name_is_there() -> None:

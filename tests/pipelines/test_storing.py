@@ -308,7 +308,8 @@ def test_rows_that_a_trigger_of_sqlite_keeps_out_are_told(tmp_path: Path) -> Non
         tmp_path / "r.db", f"CREATE TABLE t ({OWN.format(more='')})", *map(trigger.format, ("t", "prompt_evaluations"))
     )
     for table in ("t", "prompt_evaluations"):
-        told = store_results(responses(3), store=store, table=table)
-        assert account(told) == (2, 0, 1)
-        assert "the table kept nothing of it" in told.errors[0]
-        assert account(store_results(responses(3), store=store, table=table)) == (0, 2, 1)
+        origin = {"metadata": {"file": "a.jsonl", "index": 7}}
+        told = store_results([*responses(1), *responses(2, **origin)[1:]], store=store, table=table)
+        assert account(told) == (1, 0, 1)
+        assert told.errors[0].startswith("chunk 1, row 2 (a.jsonl, prompt index 7: 'prompt 1'): the table kept nothing")
+        assert account(store_results(responses(3), store=store, table=table)) == (1, 1, 1)

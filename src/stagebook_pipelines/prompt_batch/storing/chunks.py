@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+import orjson
 from pydantic import ValidationError
 
 from stagebook_pipelines.prompt_batch.results import Response, Stored
@@ -75,7 +76,7 @@ class Chunks:
             return
         if made.replaced:
             self.account.warnings.append(
-                f"{self._where(row, made.record.prompt)}: characters that no database takes were replaced in"
+                f"{self._where(row, made.record)}: characters that no database takes were replaced in"
                 f" {', '.join(made.replaced)}"
             )
         self._chunk.append((row, made.record))
@@ -127,7 +128,7 @@ class Chunks:
         self.account.inserted_ids += kept.ids
         for place, reason in kept.refused:
             row, record = single[place]
-            self._fail(row, record.prompt, reason)
+            self._fail(row, record, reason)
 
     def _made(self, result: Result) -> Made:
         """Make its row; of those that are the very same, each has a key of its own."""
@@ -148,13 +149,20 @@ class Chunks:
                 best[one[1].key] = one
         return list(best.values())
 
-    def _fail(self, row: int, prompt: str | None, reason: str) -> None:
+    def _fail(self, row: int, record: Record | None, reason: str) -> None:
         self.account.failed += 1
-        self.account.errors.append(f"{self._where(row, prompt)}: {reason}")
+        self.account.errors.append(f"{self._where(row, record)}: {reason}")
 
-    def _where(self, row: int, prompt: str | None) -> str:
-        shown = "" if prompt is None else f" ({prompt[:SHOWN]!r}{'...' if len(prompt) > SHOWN else ''})"
-        return f"chunk {_number(row)}, row {row}{shown}"
+    def _where(self, row: int, record: Record | None) -> str:
+        """Name a row: chunk and number from 1, and its prompt, with file and index from 0 where these are known."""
+        place = f"chunk {_number(row)}, row {row}"
+        if record is None:
+            return place
+        facts = orjson.loads(record.metadata)
+        known = "file" in facts and "index" in facts
+        origin = f"{facts['file']}, prompt index {facts['index']}: " if known else ""
+        more = "..." if len(record.prompt) > SHOWN else ""
+        return f"{place} ({origin}{record.prompt[:SHOWN]!r}{more})"
 
 
 def _number(row: int) -> int:
