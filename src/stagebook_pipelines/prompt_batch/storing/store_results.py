@@ -27,8 +27,8 @@ def store_results(
 
     What was stored before is not stored again: within its experiment a result is known by the `record_key` in its
     metadata, where `execute_batch` puts what was asked, of whom and how; without one, by model, prompt, answer and
-    time. A row that says that its prompt failed is replaced when its answer comes. To keep several answers to the same
-    request, name an experiment for each.
+    time. A row that says that its prompt failed is replaced when an answer of the same `record_key` comes. To keep
+    several answers to the same request, name an experiment for each.
 
     Args:
         responses: What `execute_batch` gives, or its responses, or objects of the same fields; any iterable, read as it
