@@ -137,6 +137,17 @@ async def test_a_folder_of_archives_is_asked_stored_scored_and_summed_up(desk: D
     assert float(told["cost_usd"]) == pytest.approx(int(str(cost)) / 1e12)
 
 
+async def test_a_question_with_another_answer_in_another_file_is_scored_against_its_own(desk: Desk) -> None:
+    (desk.folder / "archives").mkdir()
+    for name, answer in (("a", "4"), ("b", "5")):
+        line = json.dumps({"question": "What is it?", "answer": answer})
+        (desk.folder / "archives" / f"{name}.jsonl").write_text(line)
+    desk.provider.use(Script(rules=(Rule(answer="5"),)))
+    run, _ = await desk.run()
+    scores = (await desk.summary(run))["evaluation"]["metrics"]["exact_match"]
+    assert (scores["mean"], scores["count"]) == (0.5, 2)
+
+
 async def test_what_fails_is_stored_as_failed_and_once_it_is_answered_is_one_row_still(desk: Desk) -> None:
     desk.archive("a.jsonl", "too large", "refused", "with a \0 in it", "fine")
     desk.provider.use(

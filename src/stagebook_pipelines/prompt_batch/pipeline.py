@@ -126,9 +126,12 @@ async def evaluate(
 ) -> Evaluation | Skip:
     """Score the answers against the right ones that are known, by a schema, or by a judge."""
     known = read_references(given.references)
-    async for prompt in prompts:
+    named = read_references(given.references)
+    own: dict[str, list[str]] = {}  # one question may have another answer in another file
+    async for item, prompt in prompts.items():
         right = prompt.references or ([prompt.reference] if prompt.reference else [])
         if right:
+            own[item] = [*right, *named.of(prompt.text)]
             known.add(prompt.text, right)
     if not len(known) and not given.metrics and not given.asks and given.answer_schema is None:
         return Skip("there are no right answers, and nothing else to measure by is named")
@@ -142,6 +145,7 @@ async def evaluate(
                 "success": result.success,
                 "error": result.error,
                 "experiment_name": given.experiment_name,
+                "references": own.get(item),
             }
 
     return await evaluate_rows(rows(), known.by_prompt(), given, llm=llm, door=door)

@@ -119,7 +119,7 @@ class Evaluator:
     def _sample(self, row: Row) -> Sample | None:
         if row.answer is None and self._failed == "leave-out":
             return None
-        return Sample(row.prompt, row.answer or "", self._references.of(row.prompt))
+        return Sample(row.prompt, row.answer or "", row.references or self._references.of(row.prompt))
 
     def _tallies(self, experiment: str | None) -> list[ExperimentTally]:
         if experiment is None:

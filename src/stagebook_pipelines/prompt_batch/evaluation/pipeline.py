@@ -139,6 +139,7 @@ def _lay_down(rows: Iterable[ResponseRow], path: Path) -> list[str]:
                 "prompt": row.prompt,
                 "response": row.answer,
                 "experiment_name": row.experiment,
+                "references": list(row.references),
             }
             file.write(orjson.dumps(line) + b"\n")
     return unread

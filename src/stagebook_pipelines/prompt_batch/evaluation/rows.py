@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from stagebook_pipelines.prompt_batch.evaluation.plain_text import mended
 
 ResponseRow = Mapping[str, Any] | BaseModel
-"""A response: `prompt`, `response`, `success`, `error`; `key` or `id` and `experiment_name`, where it has them."""
+"""A response: `prompt`, `response`, `success`, `error`; where it has them, `key` or `id`, `experiment_name`, and a list
+`references`."""
 
 _NO: Final = frozenset({"", "0", "f", "false", "n", "no"})
 
@@ -24,6 +25,8 @@ class Row(NamedTuple):
     answer: str | None
     """None where the call failed."""
     experiment: str | None
+    references: tuple[str, ...] = ()
+    """Right answers that the response brings itself; they count instead of those of its prompt."""
 
 
 def read_row(given: ResponseRow) -> Row:
@@ -42,11 +45,13 @@ def read_row(given: ResponseRow) -> Row:
     answer = _field(given, "response")
     failed = not isinstance(answer, str) or not _succeeded(given)
     experiment = _field(given, "experiment_name")
+    right = _field(given, "references")
     return Row(
         key=mended(str(_key(given, prompt))),
         prompt=mended(prompt),
         answer=None if failed else mended(str(answer)),
         experiment=mended(experiment) if isinstance(experiment, str) and experiment else None,
+        references=tuple(mended(one) for one in right if isinstance(one, str)) if isinstance(right, list) else (),
     )
 
 
