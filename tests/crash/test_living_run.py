@@ -11,7 +11,8 @@ from stagebook.model.errors import RunIsDriven
 from stagebook.testing.crash_client import Errand
 from stagebook.testing.crash_clients import KILLED, Nursery
 from stagebook.testing.crash_look import look
-from stagebook.testing.crash_trial import Case, driven
+from stagebook.testing.crash_places import is_driven
+from stagebook.testing.crash_trial import Case
 from stagebook.testing.provider_process import ProviderProcess
 
 pytestmark = pytest.mark.timeout(90)
@@ -37,7 +38,7 @@ def errand(case: Callable[..., Case], slow_provider: ProviderProcess, tmp_path: 
 
 def driven_run(ledger: Path) -> str:
     """Wait until the run of a ledger is driven."""
-    while not driven(ledger):
+    while not is_driven(ledger):
         time.sleep(0.01)
     return next((ledger.parent / "locks").iterdir()).name
 
