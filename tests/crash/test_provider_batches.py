@@ -22,7 +22,15 @@ from stagebook.testing.provider_script import Rule, Script
 CENSUS = Path(__file__).with_name("census.py")
 RETRY = {"tries": 6, "base": 0.01, "cap": 0.02, "longest_asked": 1.0}
 SWIFT = BatchPolicy(
-    tick=0.002, calm=0.01, quiet=5.0, first_wait=0.005, growth=1.2, longest_wait=0.02, alone=0, settling=1.0
+    tick=0.002,
+    calm=0.01,
+    quiet=5.0,
+    first_wait=0.005,
+    growth=1.2,
+    longest_wait=0.02,
+    alone=0,
+    arrival=3.0,
+    settling=1.0,
 )
 SIDES: tuple[Side, Side] = ("before", "after")
 MOST_DRIVES = 12

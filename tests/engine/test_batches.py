@@ -25,7 +25,15 @@ from stagebook.testing.provider_script import Rule, Script
 CHAT, RESPONSES, ANTHROPIC = "openai:gpt-4.1-mini", "openai-responses:gpt-4.1-mini", "anthropic:claude-haiku-4-5"
 every = pytest.mark.parametrize("model", [CHAT, RESPONSES, ANTHROPIC])
 SWIFT = BatchPolicy(
-    tick=0.005, calm=0.02, quiet=30.0, first_wait=0.01, growth=1.2, longest_wait=0.05, alone=0, settling=2.0
+    tick=0.005,
+    calm=0.02,
+    quiet=30.0,
+    first_wait=0.01,
+    growth=1.2,
+    longest_wait=0.05,
+    alone=0,
+    arrival=0.3,
+    settling=2.0,
 )
 HALF_PRICE = "genai-prices/batch"
 
@@ -197,6 +205,15 @@ async def test_a_line_that_is_missing_is_possibly_paid_and_asked_again(bench: An
 @every
 async def test_a_creation_that_was_cut_off_is_looked_up_and_not_paid_again(bench: Any, model: str) -> None:
     bench.provider.use(Script(batches=BatchFaults(cut_creations=(1,))))
+    run = await asked(bench, asking(model), 5)
+    assert (await bench.carry_on(run, asking(model))).finished
+    assert len(batches(bench)) == 1
+    await is_paid_once(bench, run)
+
+
+@pytest.mark.parametrize("model", [CHAT, ANTHROPIC])
+async def test_a_creation_that_arrives_after_it_was_looked_up_is_not_made_twice(bench: Any, model: str) -> None:
+    bench.provider.use(Script(batches=BatchFaults(cut_creations=(1,), late_by=0.15)))
     run = await asked(bench, asking(model), 5)
     assert (await bench.carry_on(run, asking(model))).finished
     assert len(batches(bench)) == 1

@@ -24,6 +24,9 @@ class BatchPolicy:
     """Requests that came back from a batch unanswered are asked one by one, at full price, if there are no more."""
     most_requests: int | None = None
     """Requests in a batch, where that is to be less than the provider takes."""
+    arrival: float = 30.0
+    """Seconds from its sending for which a creation without an answer may still be on its way, also when its sender was
+    killed: only then does it say something that the provider's list does not have it."""
     settling: float = 10.0
     """Seconds that a submission under way is given when a run is stopped."""
 

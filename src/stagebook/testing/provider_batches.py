@@ -216,7 +216,8 @@ class BatchCounter:
         wanted: Mapping[str, Any],
     ) -> Reply:
         self._creations += 1
-        number, faults, at = self._creations, self._faults(), time.time()
+        number, faults = self._creations, self._faults()
+        at = time.time() + (faults.late_by if number in faults.cut_creations else 0.0)
         if number in faults.busy_creations:
             busy = "Too many batches are being created, please try again later."
             return _refusal(429, busy) if kind == "openai" else _refused_by_anthropic(429, busy)
@@ -231,13 +232,16 @@ class BatchCounter:
         return Reply(self._document(batch), cut=number in faults.cut_creations)
 
     def _all(self, kind: str) -> list[_Batch]:
-        return [one for one in reversed(self._batches.values()) if one.kind == kind]
+        now = time.time()
+        return [one for one in reversed(self._batches.values()) if one.kind == kind and one.created_at <= now]
 
     def _work(self, batch: _Batch) -> None:
         """Answer the requests that it has come to by now."""
         if batch.refused is not None or batch.cancelled:
             return
         at, length = time.time(), batch.ready_at - batch.created_at
+        if at < batch.created_at:
+            return
         share = 1.0 if at >= batch.ready_at else (at - batch.created_at) / length
         for name, body in batch.requests[len(batch.answers) : int(batch.most * share)]:
             batch.answers.append((name, self._process(batch.form, body, batch.headers, batch.handle)))

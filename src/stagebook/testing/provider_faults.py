@@ -170,6 +170,8 @@ class BatchFaults(BaseModel):
     """Share of the requests that those come to."""
     cut_creations: tuple[int, ...] = ()
     """Batches that are made, and whose creation is not answered: the connection is cut."""
+    late_by: float = Field(default=0.0, ge=0)
+    """Seconds after which those are made, and listed: what was sent had not arrived yet."""
     busy_creations: tuple[int, ...] = ()
     """Creations that are answered 429; nothing is made."""
     busy_uploads: tuple[int, ...] = ()
