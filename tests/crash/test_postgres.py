@@ -17,7 +17,7 @@ from stagebook.testing.postgres_process import PostgresProcess
 from stagebook.testing.provider_process import ProviderProcess
 
 KILLS = int(os.environ.get("KILLS", "200")) // 20
-COMMITS = 12
+COMMITS = 6
 """Commits beside which a run is killed; every one of SQLite's is tried elsewhere."""
 
 

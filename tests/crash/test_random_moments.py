@@ -15,7 +15,7 @@ from stagebook.testing.crash_trial import Beginner, Case, Outcome, commanded, fo
 from stagebook.testing.provider_process import ProviderProcess
 
 KILLS = int(os.environ.get("KILLS", "200"))
-COMMANDED_SHARE = 0.1
+COMMANDED_SHARE = 0.05
 """Of the kills, those that hit the real `stagebook` command; the others hit processes forked from a warm parent."""
 KILLED_AGAIN = 0.6
 STARTING = 0.2

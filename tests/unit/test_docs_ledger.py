@@ -16,7 +16,7 @@ from stagebook.testing.provider_process import ProviderProcess
 ROOT = Path(__file__).resolve().parents[2]
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PIPELINE = re.compile(r"^```python file=reviews\.py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = [(kind, page) for kind in ("file", "postgresql") for page in ("costs", "sql")] + [("postgresql", "postgresql")]
+PAGES = [("file", "costs"), ("file", "sql"), ("postgresql", "postgresql"), ("postgresql", "sql")]
 
 Typed = Callable[[str], str]
 
