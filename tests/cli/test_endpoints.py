@@ -61,7 +61,7 @@ def test_an_endpoint_that_takes_a_prompt_is_named_by_its_address_alone(shell: An
         (("--endpoint", "mine"), "--endpoint mine is not of the form NAME=FILE.json or NAME=URL"),
         (("--endpoint", "mine=gone.json"), "the endpoint's file gone.json is not there"),
         (("--endpoint", "mine=mine.json", "--endpoint", "mine=http://a.example"), "is given twice"),
-        (("--endpoint", "my:own=mine.json"), "an endpoint cannot be called 'my:own'"),
+        (("--endpoint", "my own=mine.json"), "an endpoint cannot be called 'my own'"),
         (
             ("--model", "endpoint:other", "--endpoint", "mine=mine.json"),
             "no endpoint is called 'other' (the run has: mine)",
