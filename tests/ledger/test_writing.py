@@ -219,3 +219,14 @@ async def test_events_stand_in_the_order_of_commits(
     middle = events[len(events) // 2]
     assert await ledger.events(middle.seq) == events[len(events) // 2 + 1 :]
     assert await ledger.events(0, limit=2) == events[:2]
+
+
+async def test_a_unit_that_is_larger_than_any_buffer_is_written(drive: Any) -> None:
+    """A server that waits for the rest of a unit, and a client that waits for the server, would wait for ever."""
+    await drive.ledger.write(drive.started("pages"))
+    items = [
+        drive.made("pages", str(number), {"text": "x" * 30_000}, step=drive.steps["pages", ""]) for number in range(300)
+    ]
+    async with asyncio.timeout(60):
+        await drive.ledger.write(*items)
+    assert len(await drive.ledger.outputs(drive.run.id)) == 300

@@ -11,6 +11,7 @@ does not know that we are gone, and ends that transaction for its idleness.
 
 import os
 import platform
+import select
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic, sleep
@@ -137,6 +138,22 @@ class PostgresSession:
             return entries
         return [entry for entry in entries if entry not in unanswered]
 
+    def _synced(self, pipeline: psycopg.Pipeline) -> None:
+        """Send all that is queued, and read the answers.
+
+        A psycopg pipeline's own sync tries to send once and then waits for answers: of a large unit the rest would stay
+        here, while the server waits for it.
+        """
+        link = self._connection.raw.pgconn
+        unsent = True
+        while unsent:
+            unsent = bool(link.flush())
+            readable, writable, _ = select.select([link.socket], [link.socket], [])
+            if readable:
+                link.consume_input()
+            unsent = unsent or not writable
+        pipeline.sync()
+
     def _was_committed(self) -> bool:
         """Find out what became of the COMMIT that got no answer, if there is one."""
         if self._unanswered is None:
@@ -153,13 +170,15 @@ class PostgresSession:
             entry.error = None
         rows = self._payloads.pack(bodies)
         with self._learning(bodies), self._connection.raw.pipeline() as pipeline:
-            check = self._begin(entries, bodies, rows, pipeline.sync)
+            check = self._begin(entries, bodies, rows, lambda: self._synced(pipeline))
             batch = PostgresBatch(self._connection, self._fences)
             for entry in entries:
                 self._take(batch, entry)
             batch.execute()
             batch.write_events()
-            pipeline.sync()  # and not the pipeline's end, after which a server does not count our silence as idleness
+            self._synced(
+                pipeline
+            )  # and not the pipeline's end, after which a server does not count our silence as idleness
             check()
             batch.settle()
             self._send_commit(entries)
